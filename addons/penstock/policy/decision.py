@@ -1,0 +1,49 @@
+"""What the policy engine answers: a value, never an exception, never an effect."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from penstock.exchange import Finding, Path, Zone
+from penstock.wire.edits import Edit
+from penstock.wire.family import Refusal
+
+Mode = Literal["observe", "shadow", "enforce"]
+Verdict = Literal["allow", "edit", "deny", "hold"]
+
+
+@dataclass(slots=True, frozen=True)
+class Reason:
+    """One rule that spoke. ``enforced`` is False in observe and shadow mode."""
+
+    rule: str
+    verb: str  # allow, deny, redact, limit, tools
+    verdict: Verdict
+    message: str
+    enforced: bool = True
+
+
+@dataclass(slots=True, frozen=True)
+class Located:
+    """A finding and where it was: which leaf, which direction. Carries no text."""
+
+    finding: Finding
+    zone: Zone
+    path: Path
+    direction: Literal["request", "response"]
+    action: Literal["none", "redact", "deny"] = "none"
+
+
+@dataclass(slots=True)
+class Decision:
+    """The verdict on one call (or on its answer) and everything that follows from it."""
+
+    verdict: Verdict = "allow"
+    reasons: list[Reason] = field(default_factory=list)
+    edits: list[Edit] = field(default_factory=list)
+    findings: list[Located] = field(default_factory=list)
+    refusal: Refusal | None = None
+    would: Verdict = "allow"  # the verdict if every rule were enforced (shadow mode)
+    hidden_tools: frozenset[str] = frozenset()  # MCP tools a list answer must not show
+    policy_hash: str = ""

@@ -1,0 +1,34 @@
+"""Fixtures every room shares."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+SHARED = Path(os.environ.get("PENSTOCK_SHARED", REPOSITORY.parent / "shared"))
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of recorded traffic and labelled texts; the test is skipped where it is absent."""
+    if not (SHARED / "wire").is_dir():
+        pytest.skip("shared recordings are not beside this checkout (PENSTOCK_SHARED)")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def recordings(shared: Path) -> list[dict[str, Any]]:
+    """All recorded exchanges, in the schema of shared/wire/README.md."""
+
+    def lines() -> Iterator[dict[str, Any]]:
+        for file in sorted((shared / "wire").glob("wire_*.jsonl")):
+            with file.open(encoding="utf-8") as stream:
+                yield from (json.loads(line) for line in stream)
+
+    return list(lines())
