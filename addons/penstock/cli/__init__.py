@@ -1,0 +1,75 @@
+"""The ``penstock`` command: one file per subcommand, imported only when it is asked for.
+
+Importing a subcommand may cost a second (mitmproxy, pydantic); ``penstock --help`` must
+not, so the names and one-line helps stand here as data and a test holds them to the truth.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+
+# name -> (module below penstock.cli, one-line help)
+COMMANDS: dict[str, tuple[str, str]] = {
+    "run": ("run", "Run the proxy in the foreground."),
+    "exec": ("exec", "Run a command behind a proxy of its own."),
+    "env": ("env", "Print the proxy and CA variables for a shell."),
+    "demo": ("demo", "Show the whole product on this machine, offline."),
+    "doctor": ("doctor", "Say what works, what does not, and how to mend it."),
+    "check": ("check", "Validate policies."),
+    "test": ("test", "Run policy tests."),
+    "replay": ("replay", "Decide recorded calls again with another policy."),
+    "inspect": ("inspect", "Say what penstock understands of recorded exchanges."),
+    "scan": ("scan", "Find secrets and personal data in texts."),
+    "detectors": ("detectors", "List and show the detectors."),
+    "discover": ("discover", "Report which AI services are used, and by whom."),
+    "audit": ("audit", "Verify and read the audit log."),
+    "mcp": ("mcp", "Pin and compare the tools of MCP servers."),
+    "inject": ("inject", "Patch pods with the sidecar; serve the admission webhook."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a subcommand's module when that subcommand runs."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"penstock.cli.{COMMANDS[cmd_name][0]}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+def show_version(ctx: click.Context, _parameter: click.Parameter, value: bool) -> None:
+    if not value or ctx.resilient_parsing:
+        return
+    from importlib.metadata import version
+
+    click.echo(f"penstock {version('penstock')} (mitmproxy {version('mitmproxy')})")
+    ctx.exit()
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Example: penstock exec -- claude     Each command has --help with an example.",
+)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=show_version,
+    help="Show the version and exit.",
+)
+def main() -> None:
+    """A sidecar egress proxy for AI traffic: sees, decides, changes, meters and records
+    every call that leaves for a language model or an MCP server."""
