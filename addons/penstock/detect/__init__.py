@@ -18,7 +18,7 @@ _RULES = (
     ("secret.openai_key", r"\bsk-(?:proj-|svcacct-|admin-)?[0-9A-Za-z_-]{40,200}\b"),
     ("secret.anthropic_key", r"\bsk-ant-[a-z0-9]{3,10}-[0-9A-Za-z_-]{80,120}"),
     ("secret.aws_access_key_id", r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),
-    ("secret.private_key", r"(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.{20,16000}?-----END"),
+    ("secret.private_key", r"-----BEGIN [A-Z ]*PRIVATE KEY-----[^-]{20,}-----END [A-Z ]*PRIVATE KEY-----"),
     ("pii.email", r"\b[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{2,63}){1,8}\b"),
     ("pii.card", r"\b(?:\d[ -]?){12,18}\d\b"),
 )
