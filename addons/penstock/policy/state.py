@@ -1,0 +1,67 @@
+"""What a decision may ask for besides the policy and the call.
+
+The owner (the proxy, a policy test, a replay) builds one State per call, bound to the
+call's caller. The engine itself never sees the clock, the network or a file; the one thing
+that changes through it is the quota store, which is asked last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Protocol
+
+from penstock.detect.steps import ScanStep
+from penstock.exchange import Finding, Zone
+from penstock.meter.quotas import Claim, Exceeded, Reservation
+from penstock.policy.call import Call
+
+
+@dataclass(slots=True, frozen=True)
+class Estimate:
+    """What a call is expected to use. ``usd`` is 0 where no price is known."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    usd: Decimal = Decimal(0)
+
+
+class ChannelScanner(Protocol):
+    """Reads one growing text and says what to replace and how far it may leave."""
+
+    def feed(self, text: str) -> ScanStep:
+        """Take the next piece; offsets in the step are absolute."""
+
+    def finish(self) -> ScanStep:
+        """The text is over: settle all of it."""
+
+
+class QuotaStore(Protocol):
+    """The part of ``meter.Quotas`` a decision uses."""
+
+    def reserve(self, now: float, claims: Iterable[Claim]) -> Reservation | Exceeded:
+        """Take room for all claims, or for none."""
+
+
+class State(Protocol):
+    """Everything outside the call a decision may depend on, bound to one caller."""
+
+    @property
+    def quotas(self) -> QuotaStore:
+        """The store limits are reserved in."""
+
+    def findings(self, text: str, zone: Zone) -> Sequence[Finding]:
+        """What the detectors find in ``text``: sorted, memoised by the owner."""
+
+    def seal(self, type_name: str, value: str) -> str:
+        """The placeholder that stands for ``value`` towards this caller's destinations."""
+
+    def digest(self, type_name: str, value: str) -> str:
+        """A keyed hash of ``value``: the same for the same value, useless without the key."""
+
+    def restorer(self, nested: bool) -> ChannelScanner | None:
+        """A scanner that puts originals back; None when this caller has no placeholder."""
+
+    def estimate(self, call: Call) -> Estimate:
+        """What this call is expected to use."""
