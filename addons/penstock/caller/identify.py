@@ -1,0 +1,45 @@
+"""Put together who makes a call. Pure: the environment, the kernel and the key are arguments.
+
+It never keeps a password, a token or a key: credentials leave as keyed fingerprints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from penstock.caller.agent import agent_of, clean_user_agent, session_of
+from penstock.caller.credentials import credential_fingerprint, fingerprint, proxy_user
+from penstock.exchange import Caller, Process, Workload
+
+_NO_WORKLOAD = Workload()
+
+
+def identify_caller(
+    headers: Mapping[str, str],
+    *,
+    fingerprint_key: bytes,
+    path: str = "/",
+    workload: Workload = _NO_WORKLOAD,
+    proxy_authorization: str | None = None,
+    process: Process | None = None,
+) -> Caller:
+    """The caller of a request with these ``headers`` (lower-case names) and ``path`` (with query).
+
+    ``proxy_authorization`` is the header of the CONNECT request where there was one; without
+    it the request's own is read. ``fingerprint_key`` is the installation's secret, 16 to 64
+    bytes. An MCP session id is as good as a token to whoever holds it: only its fingerprint
+    is kept.
+    """
+    session = session_of(headers)
+    mcp_session = headers.get("mcp-session-id")
+    if session is None and mcp_session:
+        session = "mcp:" + fingerprint(mcp_session, fingerprint_key)
+    return Caller(
+        workload=workload,
+        user=proxy_user(proxy_authorization or headers.get("proxy-authorization")),
+        agent=agent_of(headers),
+        session=session,
+        process=process,
+        user_agent=clean_user_agent(headers),
+        credential=credential_fingerprint(headers, path, fingerprint_key),
+    )
