@@ -11,7 +11,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from penstock.exchange import Destination, Exchange, HttpAnswer, HttpRequest, Leaf, Path, Zone
+from penstock.exchange import (
+    Destination,
+    Exchange,
+    HttpAnswer,
+    HttpRequest,
+    Leaf,
+    McpCall,
+    Path,
+    Zone,
+)
 
 Framing = Literal["sse", "ndjson", "json_array", "aws_eventstream", "none"]
 
@@ -22,7 +31,9 @@ class Refusal:
 
     ``status`` is 403 (policy) or 429 (limit); ``code`` a short machine word
     (``policy_denied``, ``insufficient_quota``, ``rate_limit_exceeded``); ``message`` says
-    which rule, why and what to do, and never repeats what was found.
+    which rule, why and what to do, and never repeats what was found. ``form`` and ``call``
+    matter to MCP only: how the refusal is said there (chosen per rule; empty: what suits the
+    method), and the refused call, whose ids and protocol era shape the answer.
     """
 
     status: int
@@ -31,6 +42,8 @@ class Refusal:
     rule: str
     decision_id: str
     retry_after_seconds: float | None = None
+    form: Literal["", "hidden", "advise", "error"] = ""
+    call: McpCall | None = None
 
 
 @dataclass(slots=True, frozen=True)
@@ -48,11 +61,17 @@ class Channel:
 
 @dataclass(slots=True, frozen=True)
 class Delta:
-    """A piece of a channel inside one event: the string leaf at ``path`` of its JSON."""
+    """A piece of a channel inside one event: the string leaf at ``path`` of its JSON.
+
+    ``last`` says that the channel's text ends with this piece: it can be settled at once,
+    nothing has to be held for what might follow (MCP: every event is whole, and the client
+    may answer it before the stream goes on).
+    """
 
     channel: Channel
     path: Path
     text: str
+    last: bool = False
 
 
 class AnswerReader(Protocol):
