@@ -31,7 +31,9 @@ def tracked(pattern: str) -> list[Path]:
         text=True,
         check=True,
     )
-    return [path for line in listing.stdout.split("\n") if line and (path := REPOSITORY / line).exists()]
+    return [
+        path for line in listing.stdout.split("\n") if line and (path := REPOSITORY / line).exists()
+    ]
 
 
 def long_functions(tree: ast.Module) -> Iterator[str]:

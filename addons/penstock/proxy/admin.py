@@ -1,0 +1,99 @@
+"""The admin address: ``/healthz``, ``/readyz``, ``/metrics``, ``/status``. Read only, on loopback by default.
+
+Served by uvicorn on the proxy's own loop. It never shows prompt text or keys, and the
+proxy refuses to be used as a way to reach it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+# Prometheus text format 0.0.4, https://prometheus.io/docs/instrumenting/exposition_formats/
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+CONNECTIONS_MAX = 64  # probes and one or two scrapers; more is somebody else
+
+
+class QuietServer(uvicorn.Server):
+    """uvicorn that leaves signals to the proxy's own drain."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class Admin:
+    """The admin server. ``ready`` and ``status`` are asked at each request."""
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        metrics: Callable[[], bytes],
+        ready: Callable[[], bool],
+        status: Callable[[], Mapping[str, Any]],
+    ) -> None:
+        self.metrics = metrics
+        self.ready = ready
+        self.status = status
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self.socket = socket.socket(family, socket.SOCK_STREAM)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.socket.bind((host, port))
+        self.address: tuple[str, int] = self.socket.getsockname()[:2]
+        routes = [
+            Route("/healthz", self.health),
+            Route("/readyz", self.readiness),
+            Route("/metrics", self.exposition),
+            Route("/status", self.show_status),
+        ]
+        self.server = QuietServer(
+            uvicorn.Config(
+                Starlette(routes=routes),
+                log_level="critical",
+                access_log=False,
+                lifespan="off",
+                server_header=False,
+                limit_concurrency=CONNECTIONS_MAX,
+                timeout_graceful_shutdown=1,
+            )
+        )
+        self.task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Serve on the running loop until ``stop``."""
+        self.task = asyncio.create_task(self.server.serve(sockets=[self.socket]))
+        while not self.server.started and not self.task.done():
+            await asyncio.sleep(0.005)
+
+    async def stop(self) -> None:
+        """Close the listener and wait for answers under way."""
+        self.server.should_exit = True
+        if self.task is not None:
+            await self.task
+
+    async def health(self, _request: Request) -> Response:
+        """The process serves its loop."""
+        return PlainTextResponse("ok\n")
+
+    async def readiness(self, _request: Request) -> Response:
+        """New calls are welcome: listening, policy loaded, not draining."""
+        if self.ready():
+            return PlainTextResponse("ready\n")
+        return PlainTextResponse("not ready\n", status_code=503)
+
+    async def exposition(self, _request: Request) -> Response:
+        return Response(self.metrics(), media_type=METRICS_TYPE)
+
+    async def show_status(self, _request: Request) -> Response:
+        return JSONResponse(dict(self.status()))

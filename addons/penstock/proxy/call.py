@@ -1,0 +1,76 @@
+"""One call while it is under way: what the addons of the stack hand to each other.
+
+Made by Identify, decided by Govern, grown by Answer, closed by Settle, told by Report. It
+lives in the flow's metadata and dies with the flow.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Literal
+
+from mitmproxy import http
+
+from penstock.exchange import HttpRequest
+from penstock.policy.call import Call
+from penstock.policy.decision import Decision
+from penstock.record.record import Outcome
+from penstock.wire.family import Family
+
+KEY = "penstock"
+
+
+@dataclass(slots=True)
+class LiveCall:
+    """The state of one call. Times in ``began`` and ``first_byte`` are perf_counter seconds."""
+
+    call: Call
+    request: HttpRequest
+    family: Family
+    started: float = field(default_factory=time.time)
+    began: float = field(default_factory=time.perf_counter)
+    uninspectable: str | None = None  # why the body could not be read
+    decision: Decision = field(default_factory=Decision)
+    answer_decision: Decision | None = None
+    may_edit_answer: bool = False
+    hides_usage_chunk: bool = False  # we asked for it, the caller did not
+    restored: int = 0
+    answer_edits: int = 0
+    answer_bytes: int = 0
+    status: int | None = None
+    first_byte: float | None = None
+    own_seconds: float = 0.0
+    check_seconds: float = 0.0
+    outcome: Outcome = "answered"
+    failure: Literal["", "failed_open", "failed_closed"] = ""
+    failure_reason: str | None = None
+    cost_usd: Decimal | None = None
+    price_source: str | None = None
+    streamed: bool = False  # the answer came as a stream
+    settled: bool = False
+    reported: bool = False
+
+    @contextmanager
+    def own_time(self) -> Iterator[None]:
+        """Count the time spent inside as ours."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.own_seconds += time.perf_counter() - began
+
+
+def new_id() -> str:
+    """A decision id: 80 random bits, short enough to read out over a telephone."""
+    return secrets.token_hex(10)
+
+
+def call_of(flow: http.HTTPFlow) -> LiveCall | None:
+    """The call of a flow, None when the flow is not governed."""
+    live: LiveCall | None = flow.metadata.get(KEY)
+    return live

@@ -1,0 +1,131 @@
+"""Addon 3, Identify: who calls, what is called, and what the call says.
+
+Runs capture, identify and parse. A flow that is no AI call gets no LiveCall and is left
+alone by every later addon; a body that cannot be read gets one that says so, because what
+cannot be inspected must not slip through as if it had been.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+
+from mitmproxy import connection, http
+
+from penstock import wire
+from penstock.caller import identify_caller
+from penstock.destinations import by_shape, identify
+from penstock.exchange import Destination, Exchange, HttpRequest, Process
+from penstock.policy.call import Call
+from penstock.proxy.call import KEY, LiveCall, new_id
+from penstock.proxy.capture import (
+    UninspectableError,
+    called_host,
+    headers_of,
+    request_of,
+)
+from penstock.proxy.governance import Governance
+
+# Connections whose proxy credentials and process are remembered; mitmproxy reports each end,
+# so this bounds only what a missed report could leave behind.
+CONNECTIONS_MAX = 10_000
+
+
+class Identify:
+    """Puts a LiveCall into the flow's metadata when the flow is an AI call."""
+
+    def __init__(self, governance: Governance) -> None:
+        self.governance = governance
+        self.credentials: dict[str, str] = {}  # connection id -> Proxy-Authorization
+        self.processes: dict[str, Process | None] = {}
+
+    def http_connect(self, flow: http.HTTPFlow) -> None:
+        """Remember who opened the tunnel: the header comes with CONNECT and never again."""
+        self.remember_credentials(flow)
+
+    async def client_connected(self, client: connection.Client) -> None:
+        """Look up the local process behind a loopback connection, off the loop."""
+        if self.governance.processes is None or len(self.processes) >= CONNECTIONS_MAX:
+            return
+        address = client.peername[0], client.peername[1]
+        if ipaddress.ip_address(address[0].partition("%")[0]).is_loopback:
+            finder = self.governance.processes
+            self.processes[client.id] = await asyncio.to_thread(finder.find, address)
+
+    def client_disconnected(self, client: connection.Client) -> None:
+        self.credentials.pop(client.id, None)
+        self.processes.pop(client.id, None)
+
+    def request(self, flow: http.HTTPFlow) -> None:
+        if flow.response is not None or flow.error is not None:
+            return
+        self.remember_credentials(flow)
+        live = self.identify(flow)
+        if live is not None:
+            flow.metadata[KEY] = live
+
+    def remember_credentials(self, flow: http.HTTPFlow) -> None:
+        # Hop by hop (RFC 9110 section 11.7.2): read here, never forwarded.
+        value = flow.request.headers.pop("proxy-authorization", None)
+        if value and len(self.credentials) < CONNECTIONS_MAX:
+            self.credentials[flow.client_conn.id] = value
+
+    def identify(self, flow: http.HTTPFlow) -> LiveCall | None:
+        headers = headers_of(flow.request)
+        host = called_host(flow)
+        destination = identify(host, flow.request.port, flow.request.path)
+        problem = None
+        try:
+            request = request_of(flow, headers, host)
+        except UninspectableError as error:
+            problem = str(error)
+            request = HttpRequest(
+                flow.request.method,
+                flow.request.scheme,
+                host,
+                flow.request.port,
+                flow.request.path,
+                headers,
+            )
+        exchange = wire.read_request(request, destination)
+        if not destination.known:
+            destination = by_shape(destination, exchange.api)
+        if problem is None and not self.is_governed(exchange, destination):
+            return None
+        live = LiveCall(
+            self.call(flow, request, exchange, destination), request, wire.family_of(exchange.api)
+        )
+        live.uninspectable = problem
+        return live
+
+    def is_governed(self, exchange: Exchange, destination: Destination) -> bool:
+        """AI by catalogue, by a rule that names the host, or by the shape of the call."""
+        if destination.category != "other" or not exchange.api.startswith("unknown"):
+            return True
+        return self.governance.policy.names(destination.host, destination.port)
+
+    def call(
+        self,
+        flow: http.HTTPFlow,
+        request: HttpRequest,
+        exchange: Exchange,
+        destination: Destination,
+    ) -> Call:
+        caller = identify_caller(
+            request.headers,
+            fingerprint_key=self.governance.keys.fingerprint,
+            path=request.path,
+            workload=self.governance.workload,
+            proxy_authorization=self.credentials.get(flow.client_conn.id),
+            process=self.processes.get(flow.client_conn.id),
+        )
+        return Call(
+            exchange=exchange,
+            caller=caller,
+            destination=destination,
+            id=new_id(),
+            body_bytes=len(request.body),
+            method=request.method,
+            scheme=request.scheme,
+            path=request.path.partition("?")[0],
+        )

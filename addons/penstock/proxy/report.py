@@ -1,0 +1,108 @@
+"""Addon 7, Report: one Record per call, handed to everything that keeps one.
+
+Runs last, after the answer or the failure, exactly once per call.
+"""
+
+from __future__ import annotations
+
+import time
+
+from mitmproxy import http
+
+from penstock.exchange import Exchange
+from penstock.proxy.call import LiveCall, call_of
+from penstock.proxy.governance import Governance
+from penstock.record.record import Record
+
+
+class Report:
+    """Makes and hands over the Record."""
+
+    def __init__(self, governance: Governance) -> None:
+        self.governance = governance
+
+    def response(self, flow: http.HTTPFlow) -> None:
+        self.report(flow)
+
+    def error(self, flow: http.HTTPFlow) -> None:
+        self.report(flow)
+
+    def report(self, flow: http.HTTPFlow) -> None:
+        live = call_of(flow)
+        if live is None or live.reported:
+            return
+        live.reported = True
+        self.governance.recorder.record(self.record_of(live))
+
+    def record_of(self, live: LiveCall) -> Record:
+        call, exchange, decision = live.call, live.call.exchange, live.decision
+        answer, judged = exchange.answer, live.answer_decision
+        record = Record(
+            id=call.id,
+            time=live.started,
+            caller=call.caller,
+            destination=call.destination,
+            mode=self.governance.policy.mode,
+            policy_hash=decision.policy_hash,
+            method=call.method,
+            path=call.path,
+            api=exchange.api,
+            operation=exchange.operation,
+            model=exchange.model,
+            stream=live.streamed,
+            mcp=exchange.mcp,
+            verdict=decision.verdict,
+            would=decision.would,
+            reasons=list(decision.reasons),
+            findings=list(decision.findings),
+            edits=len(decision.edits) if decision.verdict == "edit" else 0,
+            restored=live.restored,
+            outcome=live.outcome,
+            status=live.status,
+            cost_usd=live.cost_usd,
+            price_source=live.price_source,
+            retry_count=retries(live.request.headers.get("x-stainless-retry-count", "")),
+            request_bytes=len(live.request.body),
+            answer_bytes=live.answer_bytes,
+            duration_seconds=time.perf_counter() - live.began,
+            first_byte_seconds=live.first_byte and live.first_byte - live.began,
+            own_seconds=live.own_seconds,
+            check_seconds=live.check_seconds,
+            failure=live.failure,
+            failure_reason=live.failure_reason,
+            trace_parent=live.request.headers.get("traceparent"),
+        )
+        if answer is not None:
+            record.answer_model, record.answer_id = answer.model, answer.id
+            record.usage = answer.usage
+            record.finish_reasons = [m.finish_reason for m in answer.messages if m.finish_reason]
+            record.tool_calls = tool_calls(exchange)
+            if answer.error is not None:
+                record.error_type = answer.error.type or "_OTHER"
+        if judged is not None:
+            record.verdict = strictest(record.verdict, judged.verdict)
+            record.would = strictest(record.would, judged.would)
+            record.reasons += judged.reasons
+            record.findings += judged.findings
+            record.edits += live.answer_edits
+        return record
+
+
+ORDER = ("allow", "edit", "hold", "deny")
+
+
+def strictest[V: str](one: V, other: V) -> V:
+    """The verdict that changes more."""
+    return max(one, other, key=ORDER.index)
+
+
+def tool_calls(exchange: Exchange) -> list[str]:
+    """Names of the tools the answer asks for, in order."""
+    assert exchange.answer is not None  # asked for answered calls only
+    parts = (part for message in exchange.answer.messages for part in message.parts)
+    return [part.name or "" for part in parts if part.kind == "tool_call"]
+
+
+def retries(text: str) -> int:
+    """The SDK's retry count (``x-stainless-retry-count``); 0 when absent or nonsense."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 4 else 0
