@@ -1,0 +1,156 @@
+"""One Record as one audit line: the names of the audit log's schema, in one place.
+
+Empty and unknown fields are left out. Findings are counted by type, never located more
+closely than by zone; rule messages are policy text and stay in the policy.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from penstock.exchange import Caller, McpCall, Usage
+from penstock.record.record import Record
+
+# Rules that spoke on one call. A policy of more matching rules is listed in part.
+RULES_MAX = 50
+
+
+def content_of(record: Record) -> bytes:
+    """The Record as a JSON object, for ``Chain.line``."""
+    return orjson.dumps(_kept(fields_of(record)))
+
+
+def fields_of(record: Record) -> dict[str, Any]:
+    """The Record under the names of the schema (docs/audit.md), empty fields included."""
+    destination = record.destination
+    return {
+        "type": "call",
+        "id": record.id,
+        "time": timestamp(record.time),
+        "mode": record.mode,
+        "policy": record.policy_hash,
+        "caller": _caller(record.caller),
+        "destination": {
+            "host": destination.host,
+            "port": destination.port,
+            "provider": destination.provider,
+            "category": destination.category,
+        },
+        "method": record.method,
+        "path": record.path,
+        "api": record.api,
+        "operation": record.operation,
+        "model": record.model,
+        "answer_model": record.answer_model,
+        "answer_id": record.answer_id,
+        "stream": record.stream,
+        "mcp": _mcp(record.mcp) if record.mcp else None,
+        "verdict": record.verdict,
+        "would": record.would if record.would != record.verdict else None,
+        "rules": [
+            {
+                "rule": one.rule,
+                "verb": one.verb,
+                "verdict": one.verdict,
+                "enforced": one.enforced,
+            }
+            for one in record.reasons[:RULES_MAX]
+        ],
+        "findings": _findings(record),
+        "edits": record.edits,
+        "restored": record.restored,
+        "outcome": record.outcome,
+        "status": record.status,
+        "error": record.error_type,
+        "finish_reasons": record.finish_reasons,
+        "tool_calls": record.tool_calls,
+        "usage": _usage(record.usage),
+        "cost_usd": None if record.cost_usd is None else format(record.cost_usd, "f"),
+        "price_source": record.price_source,
+        "limits": record.limits,
+        "retry": record.retry_count,
+        "bytes": {"request": record.request_bytes, "answer": record.answer_bytes},
+        "seconds": {
+            "total": round(record.duration_seconds, 6),
+            "first_byte": record.first_byte_seconds and round(record.first_byte_seconds, 6),
+            "own": round(record.own_seconds, 6),
+            "check": round(record.check_seconds, 6),
+        },
+        "failure": record.failure,
+        "failure_reason": record.failure_reason,
+        "trace": record.trace_parent,
+    }
+
+
+def timestamp(seconds: float) -> str:
+    """Epoch seconds as RFC 3339 in UTC with milliseconds."""
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+
+
+def _kept(values: dict[str, Any]) -> dict[str, Any]:
+    """Without what is empty. At the top level a zero or False is empty too, below it is not."""
+    kept = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            value = {key: one for key, one in value.items() if one is not None and one != []}
+        if value:
+            kept[name] = value
+    return kept
+
+
+def _caller(caller: Caller) -> dict[str, Any]:
+    workload, process = caller.workload, caller.process
+    return {
+        "workload": workload.name,
+        "namespace": workload.namespace,
+        "pod": workload.pod,
+        "service_account": workload.service_account,
+        "user": caller.user,
+        "agent": caller.agent,
+        "session": caller.session,
+        "process": process.name if process else None,
+        "pid": process.pid if process else None,
+        "user_agent": caller.user_agent,
+        "credential": caller.credential,
+    }
+
+
+def _mcp(mcp: McpCall) -> dict[str, Any]:
+    return {
+        "methods": mcp.methods,
+        "tool": mcp.tool,
+        "resource": mcp.resource_uri,
+        "prompt": mcp.prompt,
+        "version": mcp.protocol_version,
+        "client": mcp.client,
+        "server": mcp.server,
+        "tools_listed": mcp.tools_listed,
+        "error_code": mcp.rpc_error_code,
+        "is_error": mcp.is_error,
+    }
+
+
+def _findings(record: Record) -> list[dict[str, Any]]:
+    counted = Counter(
+        (one.finding.type, one.zone, one.direction, one.action) for one in record.findings
+    )
+    return [
+        {"type": kind, "zone": zone, "direction": direction, "action": action, "count": count}
+        for (kind, zone, direction, action), count in counted.items()
+    ]
+
+
+def _usage(usage: Usage) -> dict[str, Any]:
+    return {
+        "input": usage.input_total if usage.input_total is not None else usage.input_tokens,
+        "output": usage.output_total if usage.output_total is not None else usage.output_tokens,
+        "cache_read": usage.cache_read_tokens,
+        "cache_write": usage.cache_write_tokens,
+        "reasoning": usage.reasoning_tokens,
+        "estimated": usage.estimated or None,
+    }
