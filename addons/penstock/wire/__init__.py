@@ -1,0 +1,36 @@
+"""Bytes to Exchange and back, sans-io: one file per API family, listed literally below.
+
+``read_request`` always answers an Exchange: what no family recognises is read as unknown
+JSON or text, so that a rule about content holds for formats nobody described yet.
+"""
+
+from __future__ import annotations
+
+from penstock.exchange import Destination, Exchange, HttpRequest
+from penstock.wire import unknown
+from penstock.wire.family import Family
+
+# Most specific first; a family that claims a path by its shape alone comes late.
+FAMILIES: tuple[Family, ...] = (
+    *unknown.FAMILIES,
+)
+
+_BY_API = {family.api: family for family in FAMILIES}
+
+
+def recognise(request: HttpRequest, destination: Destination) -> Family:
+    """The first family that claims the request; the unknown families claim what is left."""
+    for family in FAMILIES:
+        if family.recognise(request, destination):
+            return family
+    return FAMILIES[-1]
+
+
+def read_request(request: HttpRequest, destination: Destination) -> Exchange:
+    """The request as an Exchange. Never raises; ``problem`` says what could not be read."""
+    return recognise(request, destination).read_request(request, destination)
+
+
+def family_of(api: str) -> Family:
+    """The family whose ``api`` this is; the unknown-text family for a name nobody has."""
+    return _BY_API.get(api, FAMILIES[-1])

@@ -1,0 +1,132 @@
+"""Server-sent events, sans-io: bytes in, whole events out, every byte kept.
+
+Line ends may be LF, CRLF or CR; comments, multi-line data, a byte order mark and a missing
+final blank line are legal (WHATWG HTML section 9.2). An event's ``raw`` bytes joined over a
+stream are the stream. The parser buffers one event at most, up to ``MAX_EVENT_BYTES``.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+# The largest event seen in recorded traffic is 100 KB; images inside events come near 1 MiB.
+MAX_EVENT_BYTES = 1024 * 1024
+
+_BLANK_LINE = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+_BOM = b"\xef\xbb\xbf"
+_FIELDS = (b"data:", b"event:", b"id:", b"retry:", b":")
+
+
+@dataclass(slots=True)
+class SseEvent:
+    """One event. ``data`` is None when it has no data line (a comment, a ping without data)."""
+
+    raw: bytes
+    name: str | None
+    data: bytes | None
+
+    def rebuild(self, data: bytes) -> bytes:
+        """The event with its data replaced; all other lines, ends and spaces as they were."""
+        fresh = data.split(b"\n")
+        pieces: list[bytes] = []
+        lines = _lines(self.raw)
+        left = sum(1 for line, _ in lines if _is_data(line))
+        for line, ending in lines:
+            if not _is_data(line):
+                pieces += [line, ending]
+                continue
+            left -= 1
+            take = 1 if left else len(fresh)  # the last data line takes all that is left
+            head = line[: line.index(b"data") + 4]
+            rest = line[len(head) :]
+            head += b": " if rest[:2] == b": " or not rest else b":"
+            for value in fresh[:take]:
+                pieces += [head, value, ending]
+            fresh = fresh[take:]
+        return b"".join(pieces)
+
+
+class SseParser:
+    """Cuts a byte stream into events. Never raises; ``problem`` says when it gave up."""
+
+    def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
+        self.problem: str | None = None
+        self._max_event_bytes = max_event_bytes
+        self._buffer = bytearray()
+        self._searched = 0
+
+    def feed(self, data: bytes) -> list[SseEvent]:
+        """The events that ``data`` completes."""
+        if not self._buffer and data[-2:] == b"\n\n" and b"\r" not in data:
+            return [_event(piece + b"\n\n") for piece in data[:-2].split(b"\n\n")]
+        self._buffer += data
+        return self._cut()
+
+    def end(self) -> list[SseEvent]:
+        """What is left when the stream ends: an event without its blank line, or nothing."""
+        rest = bytes(self._buffer)
+        self._buffer.clear()
+        return [_event(rest)] if rest else []
+
+    @property
+    def pending(self) -> int:
+        """Bytes of an event that is not complete yet."""
+        return len(self._buffer)
+
+    def _cut(self) -> list[SseEvent]:
+        buffer, events, at = self._buffer, [], 0
+        search_from = self._searched
+        while blank := _BLANK_LINE.search(buffer, search_from):
+            end = blank.end()
+            # CR LF may be cut between chunks: a CR at the very end ends the line all the same,
+            # and a LF that follows starts the next event's bytes, where it is skipped.
+            events.append(_event(bytes(buffer[at:end])))
+            at = search_from = end
+        if at:
+            del buffer[:at]
+        self._searched = max(0, len(buffer) - 3)  # a line end is two bytes at most
+        if len(buffer) > self._max_event_bytes:
+            self.problem = f"an event longer than {self._max_event_bytes} bytes"
+        return events
+
+
+def _event(raw: bytes) -> SseEvent:
+    if raw[:6] == b"data: ":  # by far the most common: one data line
+        end = raw.find(b"\n")
+        if end == len(raw) - 2 and raw.find(b"\r") < 0:
+            return SseEvent(raw, None, raw[6:end])
+    name: str | None = None
+    data: list[bytes] = []
+    for line, _ in _lines(raw):
+        field, colon, value = line.removeprefix(_BOM).partition(b":")
+        if not field:
+            continue
+        if colon and value[:1] == b" ":
+            value = value[1:]
+        if field == b"data":
+            data.append(value)
+        elif field == b"event":
+            name = value.decode("utf-8", "replace")
+    return SseEvent(raw, name, b"\n".join(data) if data else None)
+
+
+def _lines(raw: bytes) -> list[tuple[bytes, bytes]]:
+    """Lines and the line end of each."""
+    lines, at = [], 0
+    for ending in _LINE_END.finditer(raw):
+        lines.append((raw[at : ending.start()], ending.group()))
+        at = ending.end()
+    if at < len(raw):
+        lines.append((raw[at:], b""))
+    return lines
+
+
+def _is_data(line: bytes) -> bool:
+    return line.removeprefix(_BOM).partition(b":")[0] == b"data"
+
+
+def looks_like_sse(first_bytes: bytes) -> bool:
+    """True when a body's first bytes read as SSE, whatever its content type says."""
+    return first_bytes.removeprefix(_BOM).lstrip(b"\r\n").startswith(_FIELDS)
