@@ -22,17 +22,15 @@ TRANSPARENT_PORT = 15001
 STATE_VOLUME = "penstock-state"  # CA key and audit log: mounted by the sidecar alone
 TRUST_VOLUME = "penstock-ca"  # ca.pem and ca-bundle.pem: read-only in every other container
 POLICY_VOLUME = "penstock-policy"
-POD_VOLUME = "penstock-pod"  # the pod's labels, which change while it runs
-VOLUMES = (STATE_VOLUME, TRUST_VOLUME, POLICY_VOLUME, POD_VOLUME)
+VOLUMES = (STATE_VOLUME, TRUST_VOLUME, POLICY_VOLUME)
 
 STATE_DIRECTORY = "/var/lib/penstock"
 TRUST_DIRECTORY = "/etc/penstock/ca"
 POLICY_DIRECTORY = "/etc/penstock/policy"
 POLICY_KEY = "policy.yaml"  # the ConfigMap's key
-POD_DIRECTORY = "/etc/penstock/pod"
 REDIRECT_RULES = "/usr/share/penstock/redirect.nft"  # in the image: deploy/redirect.nft
 
-STATE_SIZE = "1Gi"  # a pod whose audit log outgrows it is evicted rather than the node filled
+STATE_SIZE = "1280Mi"  # the audit log keeps 1 GiB at most; more evicts the pod, not the node
 TRUST_SIZE = "4Mi"  # the public roots are about 300 KiB
 START_SECONDS_MAX = 60
 DRAIN_SECONDS = 5  # classic sidecar: how long the proxy outlives SIGTERM for the application
@@ -114,12 +112,6 @@ def volumes(settings: Settings) -> list[dict[str, Any]]:
     listed: list[dict[str, Any]] = [
         {"name": STATE_VOLUME, "emptyDir": {"sizeLimit": STATE_SIZE}},
         {"name": TRUST_VOLUME, "emptyDir": {"medium": "Memory", "sizeLimit": TRUST_SIZE}},
-        {
-            "name": POD_VOLUME,
-            "downwardAPI": {
-                "items": [{"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}}]
-            },
-        },
     ]
     if settings.policy:
         listed.append({"name": POLICY_VOLUME, "configMap": {"name": settings.policy}})
@@ -148,9 +140,10 @@ def _environment(pod: Mapping[str, Any], settings: Settings, workload: str) -> l
         {"name": name, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": path}}}
         for name, path in DOWNWARD.items()
     ]
+    labels = (pod.get("metadata") or {}).get("labels") or {}
     values = {
         "PENSTOCK_WORKLOAD": workload,
-        "PENSTOCK_LABELS_FILE": f"{POD_DIRECTORY}/labels",
+        "PENSTOCK_LABELS": ",".join(f"{name}={value}" for name, value in sorted(labels.items())),
         "OTEL_RESOURCE_ATTRIBUTES": resource_attributes(pod, workload),
     }
     if settings.otlp_endpoint:
@@ -162,7 +155,6 @@ def _mounts(settings: Settings) -> list[dict[str, Any]]:
     mounts: list[dict[str, Any]] = [
         {"name": STATE_VOLUME, "mountPath": STATE_DIRECTORY},
         {"name": TRUST_VOLUME, "mountPath": TRUST_DIRECTORY},
-        {"name": POD_VOLUME, "mountPath": POD_DIRECTORY, "readOnly": True},
     ]
     if settings.policy:
         # A directory, not a subPath: only whole-directory mounts follow a changed ConfigMap.
