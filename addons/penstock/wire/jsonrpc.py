@@ -1,0 +1,262 @@
+"""MCP over HTTP in all its revisions, and A2A: JSON-RPC calls as Exchanges.
+
+Streamable HTTP with sessions (2025-03-26 to 2025-11-25) and without (2026-07-28), and the
+older HTTP+SSE pair of endpoints. A request that parsers could read differently gets a
+``problem`` (``jsonrpc_checks``). Nothing here decides or changes anything; refusals are said
+in ``jsonrpc_refusal``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from penstock.exchange import (
+    Answer,
+    CallError,
+    Destination,
+    Exchange,
+    HttpAnswer,
+    HttpRequest,
+    Leaf,
+    McpCall,
+    Message,
+    Part,
+)
+from penstock.wire.family import AnswerReader, Channel, Delta, Framing, Refusal
+from penstock.wire.json_leaves import parse, text_leaf
+from penstock.wire.jsonrpc_checks import check
+from penstock.wire.jsonrpc_marks import mark_answer, mark_request
+from penstock.wire.jsonrpc_refusal import http_refusal, refusal_document
+from penstock.wire.jsonrpc_shape import (
+    CLIENT_META,
+    SESSION_HEADER,
+    VERSION_HEADER,
+    VERSION_META,
+    is_modern,
+    kind_of,
+    speaks_a2a,
+    speaks_mcp,
+)
+from penstock.wire.loose import as_dict, as_dicts, as_text
+from penstock.wire.sse import looks_like_sse
+from penstock.wire.zones import Marks, leaves
+
+# Messages and names kept per exchange: a subscription may stream for days.
+SERVER_MESSAGES_MAX = 1000
+
+
+class JsonRpc:
+    """A family of JSON-RPC over HTTP."""
+
+    operation = "mcp"
+
+    def __init__(self, api: str) -> None:
+        self.api = api
+
+    def recognise(self, request: HttpRequest, destination: Destination) -> bool:
+        """True when this request is part of the protocol's conversation."""
+        if self.api == A2A_API:
+            return speaks_a2a(request)
+        return speaks_mcp(request, destination)
+
+    def read_request(self, request: HttpRequest, destination: Destination) -> Exchange:
+        """The request as an Exchange with its ``mcp`` reading."""
+        exchange = Exchange(self.api, destination.provider, self.operation, mcp=McpCall())
+        call = exchange.mcp = McpCall(
+            protocol_version=request.headers.get(VERSION_HEADER),
+            session_id=request.headers.get(SESSION_HEADER),
+        )
+        if request.method.upper() == "POST":
+            self._read_body(request, exchange, call)
+        else:
+            exchange.stream = request.method.upper() == "GET"
+        call.modern = is_modern(call.protocol_version)
+        return exchange
+
+    def _read_body(self, request: HttpRequest, exchange: Exchange, call: McpCall) -> None:
+        reading = parse(request.body)
+        exchange.document = reading.value
+        exchange.problem = reading.problem
+        if reading.value is None and reading.problem:
+            exchange.leaves = [text_leaf(request.body)]
+            return
+        marks: Marks = {}
+        batch = isinstance(reading.value, list)
+        for index, message in enumerate(reading.value if batch else [reading.value]):
+            if kind_of(message) != "none":
+                mark_request(message, (index,) if batch else (), marks)
+                _note_request(message, exchange, call)
+        exchange.leaves = leaves(reading.value, marks)
+        if self.api == MCP_API:
+            exchange.problem = exchange.problem or check(reading.value, request.headers)
+
+    def framing(self, exchange: Exchange, answer: HttpAnswer, first_bytes: bytes) -> Framing:
+        """SSE by content type or by its looks; lines of JSON on a subscription; else plain.
+
+        A streamed answer's headers are seen here only, so the session id is noted here.
+        """
+        _note_session(exchange, answer)
+        content_type = answer.headers.get("content-type", "").lower()
+        if "text/event-stream" in content_type or looks_like_sse(first_bytes):
+            return "sse"
+        listens = exchange.mcp is not None and "subscriptions/listen" in exchange.mcp.methods
+        return "ndjson" if listens and answer.status == 200 else "none"
+
+    def read_answer(self, exchange: Exchange, answer: HttpAnswer) -> list[Leaf]:
+        """Read a plain answer: one message, a batch of them, or text of an HTTP error."""
+        reply = _started(exchange, answer.status)
+        _note_session(exchange, answer)
+        reading = parse(answer.body)
+        reply.complete = reading.problem is None
+        if reading.value is None:
+            if answer.status >= 400:
+                reply.error = CallError()
+            return [text_leaf(answer.body, "tool_result")] if answer.body.strip() else []
+        marks = _read_messages(exchange, reading.value)
+        if answer.status >= 400 and reply.error is None:
+            reply.error = CallError()
+        return leaves(reading.value, marks)
+
+    def answer_reader(self, exchange: Exchange) -> AnswerReader:
+        """A reader of one JSON-RPC message (or batch) per event."""
+        return MessageReader(exchange)
+
+    def refusal(self, refusal: Refusal) -> HttpAnswer:
+        """The refusal as a JSON-RPC answer with the refused call's own ids."""
+        return http_refusal(refusal)
+
+    def stream_refusal(self, exchange: Exchange, refusal: Refusal) -> bytes:
+        """The refusal as the last event of a running answer."""
+        return b"event: message\ndata: " + refusal_document(refusal, exchange.mcp) + b"\n\n"
+
+
+class MessageReader:
+    """Reads a streamed answer; each event is a whole message, settled at once."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self.exchange = exchange
+        self.answer = _started(exchange, 200)
+        self.count = 0
+
+    def event(self, name: str | None, document: Any) -> list[Delta]:
+        """Note the messages of one event; each of its strings is a channel of its own."""
+        self.count += 1
+        marks = _read_messages(self.exchange, document)
+        return [
+            Delta(Channel((self.count, *leaf.path), leaf.zone), leaf.path, leaf.text, last=True)
+            for leaf in leaves(document, marks)
+            if leaf.editable and leaf.text and not leaf.is_key
+        ]
+
+    def end(self) -> None:
+        """A stream may end at any time; it is complete when the call was answered."""
+        asked = self.exchange.mcp is not None and any(i is not None for i in self.exchange.mcp.ids)
+        answered = bool(self.answer.messages) or self.answer.error is not None
+        self.answer.complete = self.answer.complete or answered or not asked
+
+
+MCP_API = "mcp.streamable_http"
+A2A_API = "a2a.jsonrpc"
+MCP = JsonRpc(MCP_API)
+A2A = JsonRpc(A2A_API)
+
+
+def _started(exchange: Exchange, status: int) -> Answer:
+    if exchange.answer is None:
+        exchange.answer = Answer(status=status)
+    return exchange.answer
+
+
+def _note_session(exchange: Exchange, answer: HttpAnswer) -> None:
+    call = exchange.mcp
+    if call is not None and call.session_id is None:
+        call.session_id = answer.headers.get(SESSION_HEADER)
+
+
+def _note_request(message: dict[str, Any], exchange: Exchange, call: McpCall) -> None:
+    method = message.get("method")
+    if not isinstance(method, str):
+        return
+    call.methods.append(method)
+    call.ids.append(_id_of(message))
+    params = as_dict(message.get("params"))
+    meta = as_dict(params.get("_meta"))
+    version = as_text(meta.get(VERSION_META)) or as_text(params.get("protocolVersion"))
+    call.protocol_version = call.protocol_version or version
+    client = as_dict(params.get("clientInfo"))
+    call.client = as_text(client.get("name")) or call.client
+    if name := as_text(as_dict(meta.get(CLIENT_META)).get("name")):
+        exchange.parameters["client_info"] = name
+    if method == "tools/call":
+        call.tool = as_text(params.get("name"))
+        call.arguments = params.get("arguments")
+        exchange.operation = "execute_tool"
+        ident = call.ids[-1]
+        part = Part(
+            "tool_call",
+            name=call.tool,
+            id=None if ident is None else str(ident),
+            arguments=call.arguments,
+        )
+        exchange.messages.append(Message("assistant", [part]))
+    elif method == "resources/read":
+        call.resource_uri = as_text(params.get("uri"))
+    elif method == "prompts/get":
+        call.prompt = as_text(params.get("name"))
+    elif method == "subscriptions/listen":
+        exchange.stream = True
+
+
+def _id_of(message: dict[str, Any]) -> str | int | None:
+    ident = message.get("id")
+    return ident if isinstance(ident, str | int) and not isinstance(ident, bool) else None
+
+
+def _read_messages(exchange: Exchange, document: Any) -> Marks:
+    """Note each message of a server's JSON; returns the zones of its strings."""
+    marks: Marks = {}
+    batch = isinstance(document, list)
+    candidates: Sequence[Any] = document if isinstance(document, list) else [document]
+    for index, message in enumerate(candidates):
+        if kind_of(message) != "none":
+            mark_answer(message, (index,) if batch else (), marks)
+            _note_answer(message, exchange)
+    return marks
+
+
+def _note_answer(message: dict[str, Any], exchange: Exchange) -> None:
+    call, answer = exchange.mcp, exchange.answer
+    if call is None or answer is None:
+        return
+    method = message.get("method")
+    if isinstance(method, str):
+        if len(call.server_messages) < SERVER_MESSAGES_MAX:
+            call.server_messages.append(method)
+        return
+    error = as_dict(message.get("error"))
+    if error:
+        code = error.get("code")
+        call.rpc_error_code = code if isinstance(code, int) else None
+        answer.error = CallError(str(code), as_text(error.get("message")))
+        return
+    _note_result(as_dict(message.get("result")), call, answer)
+    answer.complete = True
+
+
+def _note_result(result: dict[str, Any], call: McpCall, answer: Answer) -> None:
+    """What a result tells, by its own shape: on event streams nobody knows what was asked."""
+    if isinstance(result.get("tools"), list):
+        names = [as_text(tool.get("name")) for tool in as_dicts(result["tools"])]
+        call.tools_listed = (call.tools_listed or []) + [name for name in names if name]
+    if isinstance(result.get("serverInfo"), dict):
+        call.server = as_text(result["serverInfo"].get("name"))
+        call.protocol_version = as_text(result.get("protocolVersion")) or call.protocol_version
+    if isinstance(result.get("content"), list) and "role" not in result:
+        texts = [as_text(b.get("text")) for b in as_dicts(result["content"])]
+        call.result_text = "".join(text for text in texts if text)
+        call.is_error = result.get("isError") is True
+        part = Part("tool_result", text=call.result_text, name=call.tool)
+        answer.messages.append(Message("tool", [part]))
+    elif not answer.messages:
+        answer.messages.append(Message("tool", []))
