@@ -150,6 +150,10 @@ class Leaf:
     decoded string. ``nested`` says that the text is itself JSON (tool-call arguments), so
     what is put into it must be escaped for JSON once more. ``editable`` is False for
     signed, hashed or encrypted parts. ``is_key``: the text is an object's key, not a value.
+    ``blob`` marks encoded bytes (an image, a file): no words for a detector of words.
+    ``shadows`` are values that repeat the text in another form (log probabilities of its
+    tokens): they become null when the text is edited. A nested leaf's ``text`` is its
+    unescaped view: each JSON escape of the inner document turned into its character.
     """
 
     path: Path
@@ -159,6 +163,8 @@ class Leaf:
     nested: bool = False
     is_key: bool = False
     span: tuple[int, int] | None = None
+    blob: bool = False
+    shadows: tuple[Path, ...] = ()
 
 
 @dataclass(slots=True)

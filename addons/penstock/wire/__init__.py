@@ -11,9 +11,7 @@ from penstock.wire import unknown
 from penstock.wire.family import Family
 
 # Most specific first; a family that claims a path by its shape alone comes late.
-FAMILIES: tuple[Family, ...] = (
-    *unknown.FAMILIES,
-)
+FAMILIES: tuple[Family, ...] = (*unknown.FAMILIES,)
 
 _BY_API = {family.api: family for family in FAMILIES}
 

@@ -7,7 +7,7 @@ Output is bounded in bytes and in ratio, so that a small body cannot fill the me
 from __future__ import annotations
 
 import zlib
-from typing import Any, Protocol
+from typing import IO, Any, Protocol, cast
 
 # Model traffic compresses 3 to 10 times; a ratio of 200 is reached by bombs and by blank pages.
 MAX_RATIO = 200
@@ -103,7 +103,7 @@ class _Zstandard:
 
         decompressor = zstandard.ZstdDecompressor(max_window_size=8 * 1024 * 1024)
         self._writer: Any = decompressor.stream_writer(
-            sink, write_size=_STEP_BYTES, write_return_read=True, closefd=False
+            cast("IO[bytes]", sink), write_size=_STEP_BYTES, write_return_read=True, closefd=False
         )
 
     def feed(self, data: bytes, sink: _Sink) -> None:
@@ -131,7 +131,7 @@ class Decoder:
                 coding.feed(data, sink)
             except ContentCodingError:
                 raise
-            except Exception as error:  # noqa: BLE001  each library raises its own kind
+            except Exception as error:  # each library raises its own kind
                 raise ContentCodingError("body is not what its content-encoding says") from error
             data = b"".join(sink.pieces)
             sink.pieces.clear()

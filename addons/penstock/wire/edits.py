@@ -70,7 +70,10 @@ def apply(body: bytes, edits: Sequence[Edit]) -> bytes:
 
 
 def cut_strings(body: bytes, cuts: Sequence[Cut], nulls: Iterable[Path] = ()) -> bytes:
-    """Make the cuts in a JSON body; set the values at ``nulls`` to null. ValueError if not there."""
+    """Make the cuts in a JSON body and set the values at ``nulls`` to null.
+
+    Raises ValueError when a string to cut is not there.
+    """
     direct = [cut for cut in cuts if BASE64 not in cut.path]
     inner = [cut for cut in cuts if BASE64 in cut.path]
     wanted_nulls = list(nulls)

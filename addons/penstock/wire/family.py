@@ -65,20 +65,29 @@ class Delta:
 
     ``last`` says that the channel's text ends with this piece: it can be settled at once,
     nothing has to be held for what might follow (MCP: every event is whole, and the client
-    may answer it before the stream goes on).
+    may answer it before the stream goes on). ``total`` says that ``text`` repeats the channel's
+    text from its beginning (a running total, a closing copy): what was changed there is
+    changed here. ``shadows`` are values that say the text in another form (log
+    probabilities): they become null when the text is changed.
     """
 
     channel: Channel
     path: Path
     text: str
     last: bool = False
+    total: bool = False
+    shadows: tuple[Path, ...] = ()
 
 
 class AnswerReader(Protocol):
     """Reads one streamed answer, event by event, into ``exchange.answer``."""
 
     def event(self, name: str | None, document: Any) -> list[Delta]:
-        """Take one event's parsed JSON (``name`` is the SSE event name); return its text pieces."""
+        """Take one event's parsed JSON (``name`` is the SSE event name); return its text pieces.
+
+        Data that is no JSON (``[DONE]``) comes as a string. The reader sets
+        ``exchange.answer.complete`` at the family's own end marker.
+        """
 
     def end(self) -> None:
         """The stream is over: settle what only the end can tell (completeness, usage)."""

@@ -36,11 +36,55 @@ _BLOB = re.compile(r"(?:data:[\w.+-]+/[\w.+-]+(?:;[\w=.-]+)*;base64,)?[A-Za-z0-9
 _ESCAPE = re.compile(rb"\\(?:u0022|.)", re.DOTALL)
 # Constants of the formats themselves: they cannot hold a finding and are most of all strings.
 _VOCABULARY = frozenset(
-    "user assistant system developer tool function model text input_text output_text image_url "
-    "input_image tool_use tool_result tool_call function_call function_call_output message "
-    "reasoning object string number integer boolean array null auto none required stop length "
-    "tool_calls chat.completion chat.completion.chunk response completed in_progress default "
-    "ephemeral low medium high json_object json_schema thinking enabled disabled".split()
+    (
+        "user",
+        "assistant",
+        "system",
+        "developer",
+        "tool",
+        "function",
+        "model",
+        "text",
+        "input_text",
+        "output_text",
+        "image_url",
+        "input_image",
+        "tool_use",
+        "tool_result",
+        "tool_call",
+        "function_call",
+        "function_call_output",
+        "message",
+        "reasoning",
+        "object",
+        "string",
+        "number",
+        "integer",
+        "boolean",
+        "array",
+        "null",
+        "auto",
+        "none",
+        "required",
+        "stop",
+        "length",
+        "tool_calls",
+        "chat.completion",
+        "chat.completion.chunk",
+        "response",
+        "completed",
+        "in_progress",
+        "default",
+        "ephemeral",
+        "low",
+        "medium",
+        "high",
+        "json_object",
+        "json_schema",
+        "thinking",
+        "enabled",
+        "disabled",
+    )
 )
 
 

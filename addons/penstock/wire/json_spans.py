@@ -7,6 +7,7 @@ Each byte is read at most once: the patterns use possessive repeats.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Collection, Iterable, Sequence
@@ -20,7 +21,7 @@ _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _STRUCTURE = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[\]{}]', re.DOTALL)
 _SCALAR = re.compile(rb"[^,\]}\s\"\[{]+")
 _SPACE = re.compile(rb"(?:\xef\xbb\xbf)?[ \t\n\r]*+")
-_UNESCAPE = re.compile(
+UNESCAPE = re.compile(
     r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
     r"|u[0-9a-fA-F]{4}|[\"\\/bfnrt])"
 )
@@ -47,10 +48,8 @@ def locate(
                 node = node.setdefault(segment, {})
             node[mark] = path
     found: tuple[dict[Path, Span], dict[Path, Span]] = ({}, {})
-    try:
+    with contextlib.suppress(_Malformed):
         _descend(body, _space(body, 0), tree, found)
-    except _Malformed:
-        pass
     return found
 
 
@@ -219,7 +218,7 @@ def _decoded(literal: bytes) -> str:
 
 def unescape(text: str) -> str:
     """``text`` (the inside of JSON) with each escape sequence turned into its character."""
-    return text if "\\" not in text else _UNESCAPE.sub(_character, text)
+    return text if "\\" not in text else UNESCAPE.sub(_character, text)
 
 
 def _character(match: re.Match[str]) -> str:
@@ -233,12 +232,12 @@ def _character(match: re.Match[str]) -> str:
 
 
 def escaped_offsets(text: str, wanted: Sequence[int]) -> list[int]:
-    """Where the characters ``wanted`` (ascending indexes into ``unescape(text)``) begin in ``text``.
+    """Where characters of the unescaped view begin in ``text``.
 
-    An index at or past the end gives the end.
+    ``wanted`` are ascending indexes into ``unescape(text)``; one past the end gives the end.
     """
     offsets: list[int] = []
-    escapes = _UNESCAPE.finditer(text) if "\\" in text else iter(())
+    escapes = UNESCAPE.finditer(text) if "\\" in text else iter(())
     escape = next(escapes, None)
     drift = 0  # characters of escapes passed, less the one each stands for
     for index in wanted:

@@ -16,7 +16,9 @@ MAX_FIELDS = 1000
 # RFC 2046 allows 70 characters.
 MAX_BOUNDARY_LENGTH = 70
 _BOUNDARY = re.compile(r'boundary=(?:"([^"]{1,200})"|([^;,\s]{1,200}))', re.IGNORECASE)
-_PARAMETER = re.compile(r';\s*(name|filename)\*?=(?:"((?:[^"\\]|\\.)*+)"|([^;\s]*+))', re.IGNORECASE)
+_PARAMETER = re.compile(
+    r';\s*(name|filename)\*?=(?:"((?:[^"\\]|\\.)*+)"|([^;\s]*+))', re.IGNORECASE
+)
 
 
 @dataclass(slots=True)
@@ -77,7 +79,9 @@ def _head(body: bytes, start: int) -> tuple[int, int]:
     for blank in (b"\r\n", b"\n"):
         if body.startswith(blank, start):
             return start, start + len(blank)
-    ends = [(at, at + len(gap)) for gap in (b"\r\n\r\n", b"\n\n") if (at := body.find(gap, start)) >= 0]
+    ends = [
+        (at, at + len(gap)) for gap in (b"\r\n\r\n", b"\n\n") if (at := body.find(gap, start)) >= 0
+    ]
     return min(ends, default=(-1, -1))
 
 

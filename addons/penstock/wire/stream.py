@@ -1,0 +1,385 @@
+"""One streamed answer on its way to the client: read, scanned, and changed only where needed.
+
+Whole events go out in order. While a scanner still waits for the end of a candidate, events
+queue; when the candidate dies they leave as they came, byte for byte. When a match
+completes over several events, its replacement goes into the first and the matched
+characters are taken out of the others; every event stays. Nothing here knows a provider.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import orjson
+
+from penstock.exchange import Exchange, Path
+from penstock.wire import content_coding, json_leaves
+from penstock.wire.channel_text import ChannelScanner, ChannelText, Replacement, ScanStep
+from penstock.wire.edits import Cut, cut_strings, merge
+from penstock.wire.eventstream import FrameParser
+from penstock.wire.family import Channel, Delta, Family, Framing, Refusal
+from penstock.wire.json_array import ArrayParser
+from penstock.wire.json_family import started_answer
+from penstock.wire.ndjson import LineParser
+from penstock.wire.sse import SseParser
+
+__all__ = ["AnswerStream", "ChannelScanner", "Replacement", "ScanStep"]
+
+# What may wait for a candidate's end, in bytes of events: a match longer than this is no secret.
+MAX_HELD_BYTES = 4 * 1024 * 1024
+# Channels of one answer: choices times fields; provider streams stay below 100.
+MAX_CHANNELS = 10_000
+# A decoded answer stream; more than any context window can hold.
+MAX_DECODED_BYTES = 512 * 1024 * 1024
+
+_WHOLE_TEXT = Channel(("event",), "other")
+
+
+class Frame(Protocol):
+    """One event, line, element or frame of a framing."""
+
+    raw: bytes
+    name: str | None
+    data: bytes | None
+
+    def rebuild(self, data: bytes) -> bytes:
+        """The frame with other data."""
+
+
+class Parser(Protocol):
+    """A framing: bytes in, frames out."""
+
+    problem: str | None
+
+    def feed(self, data: bytes) -> list[Any]:
+        """The frames that ``data`` completes."""
+
+    def end(self) -> list[Any]:
+        """What is left at the end."""
+
+    @property
+    def pending(self) -> int:
+        """Bytes of an incomplete frame."""
+
+
+_PARSERS: dict[Framing, Callable[[], Parser]] = {
+    "sse": SseParser,
+    "ndjson": LineParser,
+    "json_array": ArrayParser,
+    "aws_eventstream": FrameParser,
+}
+
+
+@dataclass(slots=True)
+class _Piece:
+    """Where a delta's text stands: raw ``[start, end)`` of a channel, at ``path`` of the event."""
+
+    text: ChannelText
+    start: int
+    end: int
+    delta: Delta
+
+
+@dataclass(slots=True)
+class _Held:
+    frame: Frame
+    pieces: list[_Piece]
+
+
+class AnswerStream:
+    """Feeds on the answer's bytes and gives the bytes to send.
+
+    ``scanner_for`` answers a scanner for each channel that rules look at, or None; without
+    it nothing can change and bytes pass as they come, in whatever coding. ``coding`` is the
+    answer's content-encoding: a stream that may be edited leaves decoded, and
+    ``decoded`` is then True (drop the header). ``hide`` names events to drop whole.
+    ``on_problem`` is asked when the stream cannot be read on (a limit, a broken frame): a
+    Refusal stops it, None passes the rest unread. Without it, an answer under rules stops.
+
+    After each call: ``stopped`` is the refusal that ended the stream, if one did (feed no
+    more, cancel the upstream); ``problem`` says why reading gave up.
+    """
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        family: Family,
+        framing: Framing,
+        scanner_for: Callable[[Channel], ChannelScanner | None] | None = None,
+        *,
+        coding: str = "",
+        hide: Callable[[Any], bool] | None = None,
+        on_problem: Callable[[str], Refusal | None] | None = None,
+    ) -> None:
+        self.stopped: Refusal | None = None
+        self.problem: str | None = None
+        self.edited = 0  # events whose bytes were changed
+        self._exchange = exchange
+        self._family = family
+        self._answer = started_answer(exchange)
+        self._reader = family.answer_reader(exchange)
+        self._parser: Parser | None = _PARSERS[framing]() if framing in _PARSERS else None
+        self._scanner_for = scanner_for
+        self._hide = hide
+        self._on_problem = on_problem
+        self._passes = scanner_for is None and hide is None
+        self._decoder: content_coding.Decoder | None = None
+        if coding.strip().lower() not in ("", "identity"):
+            self._open_decoder(coding)
+        self.decoded = self._decoder is not None and not self._passes
+        self._channels: dict[Channel, ChannelText | None] = {}
+        self._queue: deque[_Held] = deque()
+        self._held_bytes = 0
+        self._finished = False
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The bytes to send now for the bytes that came (maybe none)."""
+        if self.stopped or not data:
+            return []
+        if self._parser is None or self.problem:
+            return [data]
+        plain = self._decode(data)
+        if self._passes:
+            for frame in self._parser.feed(plain):
+                self._read(frame)
+            return self._given_up(data) if self._parser.problem else [data]
+        calm = not self._queue and not self._parser.pending and not self.decoded
+        before = self.edited
+        out: list[bytes] = []
+        frames = self._parser.feed(plain)
+        for frame in frames:
+            self._take(frame, out)
+            if self.stopped:
+                return out
+        if self._parser.problem:
+            return self._unreadable(out)
+        if calm and self.edited == before and not self._queue and not self._parser.pending:
+            return [data]
+        return [b"".join(out)] if out else []
+
+    def end(self) -> list[bytes]:
+        """The bytes to send when the answer is over, cut or complete."""
+        if self._finished:
+            return []
+        self._finished = True
+        out: list[bytes] = []
+        if self._parser and not self.stopped and not self.problem:
+            for frame in self._parser.end():
+                if self._passes:
+                    self._read(frame)
+                elif not self._is_fragment(frame):
+                    self._take(frame, out)
+            if not self.stopped:
+                self._finish_channels(out)
+                self._release(out)
+        self._reader.end()
+        return [] if self._passes else [b"".join(out)] if out else []
+
+    # ------------------------------------------------------------------ one event
+
+    def _read(self, frame: Frame) -> tuple[Any, list[Delta]]:
+        data = frame.data
+        if data is None:
+            return None, []
+        self._answer.events += 1
+        document = _document(data)
+        deltas = self._reader.event(frame.name, document)
+        if not deltas and type(document) is str and document != "[DONE]":
+            deltas = [Delta(_WHOLE_TEXT, (), document, last=True)]
+        return document, deltas
+
+    def _take(self, frame: Frame, out: list[bytes]) -> None:
+        document, deltas = self._read(frame)
+        if self._hide is not None and self._hide(document):
+            self.edited += 1
+            return
+        pieces = [piece for delta in deltas if (piece := self._scan(delta)) is not None]
+        if self._answer.complete and self._channels:
+            self._finish_channels(out)
+            if self.stopped:
+                return
+        if not pieces and not self._queue:
+            out.append(frame.raw)
+            return
+        self._queue.append(_Held(frame, pieces))
+        self._held_bytes += len(frame.raw)
+        self._release(out)
+        if self.stopped is None:
+            self._heed(pieces, out)
+        if self.stopped is None and self._held_bytes > MAX_HELD_BYTES:
+            self._fail(f"more than {MAX_HELD_BYTES} bytes held for one candidate", out)
+
+    def _scan(self, delta: Delta) -> _Piece | None:
+        """Feed the delta to its channel's scanner; None when no rule looks at the channel."""
+        channel = delta.channel
+        if delta.total:
+            return self._scan_total(delta)
+        text = self._channels.get(channel)
+        if text is None or text.closed:
+            if not delta.text or (text is None and channel in self._channels):
+                return None
+            text = self._open(channel)
+            if text is None:
+                return None
+        start = text.raw_length
+        if delta.text:
+            text.feed(delta.text)
+        if delta.last:
+            text.finish()
+        return _Piece(text, start, text.raw_length, delta)
+
+    def _scan_total(self, delta: Delta) -> _Piece | None:
+        text = self._channels.get(delta.channel)
+        if text is not None and text.repeats(delta.text):
+            if delta.last:
+                text.finish()
+        else:
+            if not delta.text or (text is None and delta.channel in self._channels):
+                return None
+            text = self._open(delta.channel, keep=False)
+            if text is None:
+                return None
+            text.feed(delta.text)
+            text.finish()
+        return _Piece(text, 0, len(delta.text), delta)
+
+    def _open(self, channel: Channel, keep: bool = True) -> ChannelText | None:
+        scanner = self._scanner_for(channel) if self._scanner_for else None
+        text = None if scanner is None else ChannelText(scanner, channel.nested)
+        if keep or text is None:
+            if len(self._channels) >= MAX_CHANNELS:
+                self._channels = {key: kept for key, kept in self._channels.items() if _open(kept)}
+            self._channels[channel] = text
+        return text
+
+    def _finish_channels(self, out: list[bytes]) -> None:
+        for text in self._channels.values():
+            if text is not None:
+                text.finish()
+                if text.stop is not None and self.stopped is None:
+                    self._stop(text.stop, out)
+
+    # ------------------------------------------------------------------ what leaves
+
+    def _release(self, out: list[bytes]) -> None:
+        """Send every event at the head of the queue whose texts are settled."""
+        queue = self._queue
+        while queue and self.stopped is None:
+            held = queue[0]
+            for piece in held.pieces:
+                text = piece.text
+                if text.stop is not None:
+                    return self._stop(text.stop, out)
+                if text.problem is not None:
+                    return self._fail(text.problem, out)
+                if piece.end > text.settled:
+                    return None
+            queue.popleft()
+            self._held_bytes -= len(held.frame.raw)
+            out.append(self._edited(held))
+        return None
+
+    def _heed(self, pieces: list[_Piece], out: list[bytes]) -> None:
+        """Stop at once, whatever is still held before the event that asks for it."""
+        for piece in pieces:
+            if piece.text.stop is not None:
+                return self._stop(piece.text.stop, out)
+        return None
+
+    def _edited(self, held: _Held) -> bytes:
+        cuts: list[Cut] = []
+        nulls: set[Path] = set()
+        for piece in held.pieces:
+            for start, end, text in piece.text.replaced(piece.start, piece.end):
+                cuts.append(Cut(piece.delta.path, start, end, text))
+                nulls.update(piece.delta.shadows)
+        if not cuts or held.frame.data is None:
+            return held.frame.raw
+        self.edited += 1
+        if cuts[0].path:
+            return held.frame.rebuild(cut_strings(held.frame.data, cuts, nulls))
+        text, at, kept = held.frame.data.decode("utf-8", "replace"), 0, []
+        for start, end, new in merge([(cut.start, cut.end, cut.text) for cut in cuts]):
+            kept += [text[at:start], new]
+            at = end
+        return held.frame.rebuild("".join([*kept, text[at:]]).encode("utf-8", "replace"))
+
+    def _stop(self, refusal: Refusal, out: list[bytes]) -> None:
+        self.stopped = refusal
+        self._queue.clear()
+        out.append(self._family.stream_refusal(self._exchange, refusal))
+
+    # ------------------------------------------------------------------ what cannot be read
+
+    def _open_decoder(self, coding: str) -> None:
+        try:
+            self._decoder = content_coding.Decoder(coding, MAX_DECODED_BYTES)
+        except content_coding.ContentCodingError as error:
+            self._parser = self._parser or SseParser()
+            self._parser.problem = str(error)
+
+    def _decode(self, data: bytes) -> bytes:
+        if self._decoder is None:
+            return b"" if self._parser and self._parser.problem else data
+        try:
+            return self._decoder.feed(data)
+        except content_coding.ContentCodingError as error:
+            if self._parser is not None:
+                self._parser.problem = str(error)
+            return b""
+
+    def _given_up(self, data: bytes) -> list[bytes]:
+        """Nothing could have been changed: the bytes pass, unread from here on."""
+        self.problem = self._parser.problem if self._parser else self.problem
+        refusal = self._on_problem(self.problem or "") if self._on_problem else None
+        if refusal is None:
+            return [data]
+        out: list[bytes] = []
+        self._stop(refusal, out)
+        return out
+
+    def _unreadable(self, out: list[bytes]) -> list[bytes]:
+        self._fail(self._parser.problem if self._parser and self._parser.problem else "", out)
+        return [b"".join(out)] if out else []
+
+    def _fail(self, problem: str, out: list[bytes]) -> None:
+        """Reading gave up while rules looked at the answer: stop, or pass on if asked to."""
+        self.problem = problem
+        if self._on_problem is None:
+            refusal: Refusal | None = Refusal(
+                403, "policy_denied", f"The answer cannot be read on: {problem}.", "", ""
+            )
+        else:
+            refusal = self._on_problem(problem)
+        if refusal is not None:
+            return self._stop(refusal, out)
+        out += [held.frame.raw for held in self._queue]
+        self._queue.clear()
+        if self._parser is not None:
+            out += [frame.raw for frame in self._parser.end()]
+        return None
+
+    def _is_fragment(self, frame: Frame) -> bool:
+        """The beginning of an event that never ended: clients drop it, and nobody can judge it."""
+        data = frame.data
+        if data is None or self._scanner_for is None:
+            return False
+        return data.startswith((b"{", b"[")) and type(_document(data)) is str and data != b"[DONE]"
+
+
+def _document(data: bytes) -> Any:
+    """An event's data as JSON, or as text where it is none."""
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError:
+        if data == b"[DONE]":
+            return "[DONE]"
+        value = json_leaves.parse(data).value
+        return data.decode("utf-8", "replace") if value is None else value
+
+
+def _open(text: ChannelText | None) -> bool:
+    return text is not None and not text.closed
