@@ -1,0 +1,141 @@
+"""The HTTP layer: makes our streams and our HTTP/1 connections, and forgets dead upstreams.
+
+Hung in where the stock layer would be, by our ``next_layer`` hook. Upstream connections
+are opened when a request needs one, reused while they live, and never blamed for a later
+request (the stock layer answers every later request with the first connection error).
+"""
+
+from __future__ import annotations
+
+from mitmproxy.connection import ConnectionState, Server
+from mitmproxy.proxy import commands, events, layer, tunnel
+from mitmproxy.proxy.context import Context
+from mitmproxy.proxy.layers import tls
+from mitmproxy.proxy.layers.http import (
+    GetHttpConnection,
+    GetHttpConnectionCompleted,
+    Http2Client,
+    HttpClient,
+    HttpLayer,
+    HTTPMode,
+    RegisterHttpConnection,
+)
+
+from penstock.proxy import http1, http2
+from penstock.proxy.deadlines import Expired
+from penstock.proxy.http_stream import Stream
+from penstock.proxy.problem import CONNECT_TIMEOUT
+from penstock.proxy.runtime import Runtime
+
+Commands = layer.CommandGenerator[None]
+
+
+class Http(HttpLayer):
+    """HTTP with one client, over as many upstreams as it asks for."""
+
+    def __init__(self, context: Context, mode: HTTPMode, runtime: Runtime) -> None:
+        super().__init__(context, mode)
+        self.runtime = runtime
+
+    def _handle_event(self, event: events.Event) -> Commands:
+        if isinstance(event, Expired):
+            yield from self._expired(event)
+            return
+        if isinstance(event, events.Start):
+            context = self.context.fork()
+            if self.context.client.alpn == b"h2":
+                self.connections[self.context.client] = http2.Server(context, self.runtime)
+            else:
+                self.connections[self.context.client] = http1.Server(context, self.runtime)
+        elif isinstance(event, events.ConnectionEvent) and event.connection not in self.connections:
+            return  # the last words of an upstream we have forgotten
+        yield from super()._handle_event(event)
+        if isinstance(event, events.ConnectionClosed):
+            self._forget_dead()
+
+    def make_stream(self, stream_id: int) -> Commands:
+        """A new exchange begins."""
+        self.streams[stream_id] = stream = Stream(self.context.fork(), stream_id, self.runtime)
+        yield from self.event_to_child(stream, events.Start())
+
+    def _expired(self, event: Expired) -> Commands:
+        for stream in list(self.streams.values()):
+            assert isinstance(stream, Stream)
+            if stream != event.call:
+                if stream.child_layer is not None:
+                    yield from self.event_to_child(stream, event)
+                continue
+            wanted = stream._paused.command if stream._paused else None
+            if isinstance(wanted, GetHttpConnection):
+                # Paused: it cannot take the event. Ending the attempt wakes it with an error.
+                stream.timed_out = CONNECT_TIMEOUT
+                for connection, waiting in list(self.waiting_for_establishment.items()):
+                    if wanted in waiting:
+                        yield commands.CloseConnection(connection)
+            else:
+                yield from self.event_to_child(stream, event)
+
+    def get_connection(self, event: GetHttpConnection, *, reuse: bool = True) -> Commands:
+        """A live connection to the wanted address, or a new one."""
+        self._forget_dead()
+        if reuse:
+            for connection in self.connections:
+                if not event.connection_spec_matches(connection):
+                    continue
+                if connection in self.waiting_for_establishment:
+                    self.waiting_for_establishment[connection].append(event)
+                    return
+                if connection.connected and self._may_share(connection):
+                    stream = self.command_sources.pop(event)
+                    yield from self.event_to_child(
+                        stream, GetHttpConnectionCompleted(event, (connection, None))
+                    )
+                    return
+        yield from self._open(event)
+
+    def _may_share(self, connection: object) -> bool:
+        """One HTTP/1 upstream connection cannot carry several HTTP/2 streams of a client."""
+        return self.context.client.alpn != b"h2" or getattr(connection, "alpn", None) == b"h2"
+
+    def _forget_dead(self) -> None:
+        for connection in list(self.connections):
+            if (
+                connection is not self.context.client
+                and connection not in self.waiting_for_establishment
+                and connection.state is ConnectionState.CLOSED
+            ):
+                del self.connections[connection]
+
+    def _open(self, event: GetHttpConnection) -> Commands:
+        context = self.context.fork()
+        context.server = Server(address=event.address)
+        stack = tunnel.LayerStack()
+        if event.tls:
+            # A redirected connection knows an address only; the name is the client's.
+            redirected = event.address == self.context.server.address
+            name = self.context.client.sni if redirected else None
+            context.server.sni = name or event.address[0]
+            stack /= tls.ServerTLSLayer(context)
+        stack /= UpstreamClient(context, self.runtime)
+        self.connections[context.server] = stack[0]
+        self.waiting_for_establishment[context.server].append(event)
+        yield from self.event_to_child(stack[0], events.Start())
+
+
+class UpstreamClient(HttpClient):
+    """Opens an upstream connection and speaks what was negotiated."""
+
+    def __init__(self, context: Context, runtime: Runtime) -> None:
+        super().__init__(context)
+        self.runtime = runtime
+
+    def _handle_event(self, event: events.Event) -> Commands:
+        error: str | None = yield commands.OpenConnection(self.context.server)
+        if not error:
+            if self.context.server.alpn == b"h2":
+                self.child_layer = Http2Client(self.context)
+            else:
+                self.child_layer = http1.Client(self.context, self.runtime)
+            self._handle_event = self.child_layer.handle_event  # type: ignore[method-assign]
+            yield from self._handle_event(event)
+        yield RegisterHttpConnection(self.context.server, error)

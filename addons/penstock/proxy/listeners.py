@@ -1,0 +1,97 @@
+"""The listening sockets: the stock proxy server addon, serving with our connection handler."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from mitmproxy import ctx, platform
+from mitmproxy.addons.proxyserver import Proxyserver
+from mitmproxy.proxy import mode_specs
+from mitmproxy.proxy.mode_servers import ServerInstance
+
+from penstock.proxy.connection import Handler
+from penstock.proxy.fail_closed import Hooks
+from penstock.proxy.runtime import Listening, Runtime
+from penstock.proxy.settings import Address
+
+logger = logging.getLogger(__name__)
+
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+class Listeners(Proxyserver):
+    """Opens and closes the ports; knows every live client connection."""
+
+    name = "proxyserver"
+
+    def __init__(self, runtime: Runtime, hooks: Hooks) -> None:
+        super().__init__()  # type: ignore[no-untyped-call] # an untyped base
+        self._runtime = runtime
+        self._hooks = hooks
+        self.failed = False
+
+    async def setup_servers(self) -> bool:
+        """Open every port, or none: a port that cannot be opened ends the engine."""
+        for text in ctx.options.mode:
+            mode = mode_specs.ProxyMode.parse(text)
+            instance: Any = ServerInstance.make(mode, self)
+            instance.handle_stream = self._serving(instance)
+            instance.listen = self._listen_on(instance)
+            self.servers._instances[mode] = instance
+            try:
+                await instance.start()
+            except OSError as error:
+                logger.error("cannot listen: %s", error)
+                self.failed = True
+                ctx.master.shutdown()
+                return False
+        self._runtime.own_ports |= {address[1] for address in self.listen_addrs()}
+        if self._runtime.settings.admin:
+            self._runtime.own_ports.add(self._runtime.settings.admin[1])
+        return True
+
+    def listening(self) -> Listening:
+        """The addresses in use, with the ports the system chose where 0 was asked for."""
+        found: dict[str, Address] = {}
+        for instance in self.servers:
+            host, port, *_ = instance.listen_addrs[0]
+            found[instance.mode.type_name] = (host, port)
+        return Listening(found["regular"], found.get("transparent"))
+
+    async def close(self) -> None:
+        """Accept nothing more; running connections go on."""
+        await self.servers.update([])
+
+    def _listen_on(self, instance: Any) -> Callable[[str, int], Awaitable[list[asyncio.Server]]]:
+        async def listen(host: str, port: int) -> list[asyncio.Server]:
+            server = await asyncio.start_server(
+                instance.handle_stream,
+                host,
+                port,
+                reuse_port=self._runtime.settings.reuse_port or None,
+            )
+            return [server]
+
+        return listen
+
+    def _serving(self, instance: Any) -> Serve:
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            handler = Handler(ctx.master, reader, writer, instance.mode, self._runtime, self._hooks)
+            handler.layer = instance.make_top_layer(handler.layer.context)
+            if isinstance(instance.mode, mode_specs.TransparentMode):
+                try:
+                    assert platform.original_addr
+                    original = platform.original_addr(writer.get_extra_info("socket"))
+                except OSError:
+                    logger.error("the original destination of a redirected connection is unknown")
+                    writer.close()
+                    return
+                handler.layer.context.client.sockname = original
+                handler.layer.context.server.address = original
+            with self.register_connection(handler.client.id, handler):
+                await handler.handle_client()
+
+        return serve

@@ -1,0 +1,84 @@
+"""What the parts of one running engine share: settings, callbacks, live calls, counters.
+
+One Runtime per process. The callbacks are the engine's only way to ask the rooms above
+it; the engine decides nothing about policy.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+from weakref import WeakSet
+
+from penstock.proxy.deadlines import Deadlines
+from penstock.proxy.problem import ErrorPage, json_page
+from penstock.proxy.settings import Address, EngineSettings
+
+Wish = Literal["intercept", "tunnel", "deny"]
+
+
+@dataclass(slots=True, frozen=True)
+class Failure:
+    """Something raised where a call was being judged.
+
+    ``where`` is the hook's name or ``stream``; ``subject`` what the hook was given (an
+    HTTPFlow for HTTP hooks). Of ``error`` only the class may be written down: its text
+    can carry the call's bytes.
+    """
+
+    where: str
+    subject: Any
+    error: BaseException
+
+
+@dataclass(slots=True, frozen=True)
+class Listening:
+    """Where the engine listens, ports resolved."""
+
+    proxy: Address
+    transparent: Address | None = None
+
+
+def _intercept_all(_host: str, _port: int) -> Wish:
+    return "intercept"
+
+
+def _deny(_failure: Failure) -> Literal["deny", "allow"]:
+    return "deny"
+
+
+def _nothing(*_: object) -> None:
+    return None
+
+
+@dataclass(slots=True)
+class Callbacks:
+    """What the engine asks and tells; every field has a safe default.
+
+    ``wants(host, port)``: decrypt, pass through or refuse a destination. ``on_error``:
+    what a failed check means for the call. ``error_page(status, code)``: headers and body.
+    ``ready`` is called once the ports are open, ``draining`` when shutdown begins,
+    ``refused(code, host)`` for connections refused before there was a request.
+    """
+
+    wants: Callable[[str, int], Wish] = _intercept_all
+    on_error: Callable[[Failure], Literal["deny", "allow"]] = _deny
+    error_page: ErrorPage = json_page
+    ready: Callable[[Listening], None] = _nothing
+    draining: Callable[[], None] = _nothing
+    refused: Callable[[str, str], None] = _nothing
+
+
+@dataclass(slots=True)
+class Runtime:
+    """State of one engine."""
+
+    settings: EngineSettings
+    callbacks: Callbacks
+    deadlines: Deadlines
+    draining: bool = False
+    failures: Counter[str] = field(default_factory=Counter)  # "hook:deny" -> times
+    own_ports: set[int] = field(default_factory=set)
+    exchanges: WeakSet[Any] = field(default_factory=WeakSet)  # streams, running or just over
