@@ -7,11 +7,12 @@ JSON or text, so that a rule about content holds for formats nobody described ye
 from __future__ import annotations
 
 from penstock.exchange import Destination, Exchange, HttpRequest
-from penstock.wire import unknown
+from penstock.wire import jsonrpc, unknown
 from penstock.wire.family import Family
 
-# Most specific first; a family that claims a path by its shape alone comes late.
-FAMILIES: tuple[Family, ...] = (*unknown.FAMILIES,)
+# Most specific first; a family that claims a path by its shape alone comes late. MCP comes
+# before the families that go by path: an MCP server may stand at any path.
+FAMILIES: tuple[Family, ...] = (jsonrpc.MCP, jsonrpc.A2A, *unknown.FAMILIES)
 
 _BY_API = {family.api: family for family in FAMILIES}
 
