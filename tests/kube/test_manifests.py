@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from pods import assert_valid, pod
 
 from penstock.kube.manifests import patch_document
 from penstock.kube.settings import Settings
+from tests.kube.pods import assert_valid, pod
 
 TEMPLATE: dict[str, Any] = {
     "metadata": {"labels": {"app": "shop"}},

@@ -8,11 +8,11 @@ from itertools import product
 from typing import Any
 
 import pytest
-from pods import annotated, assert_valid, environment, pod
 
 from penstock.cli.client_environment import variables
 from penstock.kube.patch import patch
 from penstock.kube.settings import Settings
+from tests.kube.pods import annotated, assert_valid, environment, pod
 
 NATIVE = Settings()
 CLASSIC = Settings(sidecar="classic")

@@ -8,11 +8,11 @@ from typing import Any
 
 import jsonpatch
 import pytest
-from pods import annotated, pod
 
 from penstock.kube.patch import patch
 from penstock.kube.review import operations, review
 from penstock.kube.settings import Settings
+from tests.kube.pods import annotated, pod
 
 
 def asked(one: Any, operation: str = "CREATE", kind: str = "Pod") -> dict[str, Any]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from pods import pod
 
 from penstock.kube.workload import resource_attributes, workload_name
+from tests.kube.pods import pod
 
 
 def owned(kind: str, name: str, **labels: str) -> dict[str, Any]:
