@@ -8,45 +8,53 @@ network, a file other than its own rule data, or the policy.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
-import re2
-
+from penstock.detect.catalogue import all_probes
+from penstock.detect.overlaps import resolve
+from penstock.detect.probe import Probe, ProbeSet
+from penstock.detect.view import View
 from penstock.exchange import Finding, Zone, matches_type
 
-_RULES = (
-    ("secret.github_token", r"\bgh[pousr]_[0-9A-Za-z]{36}\b"),
-    ("secret.openai_key", r"\bsk-(?:proj-|svcacct-|admin-)?[0-9A-Za-z_-]{40,200}\b"),
-    ("secret.anthropic_key", r"\bsk-ant-[a-z0-9]{3,10}-[0-9A-Za-z_-]{80,120}"),
-    ("secret.aws_access_key_id", r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),
-    ("secret.private_key", r"-----BEGIN [A-Z ]*PRIVATE KEY-----[^-]{20,}-----END [A-Z ]*PRIVATE KEY-----"),
-    ("pii.email", r"\b[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{2,63}){1,8}\b"),
-    ("pii.card", r"\b(?:\d[ -]?){12,18}\d\b"),
-)
+__all__ = ["Detectors", "known_types"]
+
+_WARM_UP = "The quick brown fox, 12 apples: key = 'value' https://example.org/a?b=c <d> a@b.cd\n"
 
 
 def known_types() -> list[str]:
     """Every finding type a policy may name."""
-    return sorted(rule[0] for rule in _RULES)
+    return sorted({name for probe in all_probes() for name in probe.types})
+
+
+@lru_cache(maxsize=8)
+def _probe_set(names: tuple[str, ...]) -> ProbeSet:
+    """One automaton per selection of probes; detectors of equal selection share it."""
+    wanted = set(names)
+    probes = ProbeSet([probe for probe in all_probes() if probe.name in wanted])
+    probes.hits((_WARM_UP * 40).encode())  # fills the automaton: the first call costs no more
+    return probes
 
 
 class Detectors:
     """The detectors of the wanted types, compiled once; ``scan`` may run in any thread."""
 
-    def __init__(self, wanted: Sequence[str], custom: Sequence[object] = ()) -> None:
-        self._rules = [
-            (name, re2.compile(pattern)) for name, pattern in _RULES if matches_type(wanted, name)
-        ]
+    def __init__(self, wanted: Sequence[str], custom: Sequence[Probe] = ()) -> None:
+        self.wanted = tuple(wanted)
+        names = {
+            probe.name
+            for probe in all_probes()
+            if any(matches_type(self.wanted, name) for name in probe.types)
+        }
+        self._probes = _probe_set(tuple(sorted(names)))
+        self._custom = tuple(custom)
 
     def scan(self, text: str, zone: Zone = "user") -> list[Finding]:
         """Sorted, non-overlapping findings; offsets are string indices."""
+        view = View(text, zone)
         found = [
-            Finding(name, match.start(), match.end(), 0.9, name)
-            for name, pattern in self._rules
-            for match in pattern.finditer(text)
+            finding
+            for probe in (*self._probes.hits(view.data), *self._custom)
+            for finding in probe.find(view)
+            if matches_type(self.wanted, finding.type)
         ]
-        found.sort(key=lambda finding: (finding.start, -finding.end))
-        kept: list[Finding] = []
-        for finding in found:
-            if not kept or finding.start >= kept[-1].end:
-                kept.append(finding)
-        return kept
+        return resolve(found) if found else []

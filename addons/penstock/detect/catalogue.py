@@ -1,0 +1,24 @@
+"""The literal list of detectors: everything Penstock can find, in one place."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from penstock.detect.credentials import credential_probes
+from penstock.detect.keys import key_probes
+from penstock.detect.probe import Probe
+from penstock.detect.rules import load
+from penstock.detect.tokens import token_probe
+from penstock.detect.urls import url_probes
+
+
+@cache
+def all_probes() -> tuple[Probe, ...]:
+    """Every probe of the package, built once per process."""
+    tokens, contextual = load()
+    return (
+        *key_probes(),
+        *(token_probe(rule, number) for number, rule in enumerate(tokens)),
+        *url_probes(),
+        *credential_probes(contextual),
+    )

@@ -1,0 +1,215 @@
+"""Generic credentials: a telling name, an assignment, and a value that looks like a secret.
+
+One probe finds the names; the value is read by hand, because quoting differs by language
+(Go, YAML, XML attributes, command lines, SQL, prose). The value model decides; a vendor's
+name nearby with the vendor's shape makes the finding specific.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+import re2
+
+from penstock.detect.names import (
+    KEY_WORDS,
+    NAME_CHARACTERS_MAX,
+    PASSWORD_WORDS,
+    SECRET_WORDS,
+    about_something_else,
+    promise_of,
+)
+from penstock.detect.probe import Probe
+from penstock.detect.randomness import classes, entropy, word_share
+from penstock.detect.rules import ContextRule
+from penstock.detect.values import (
+    VALUE_CHARACTERS_MAX,
+    Promise,
+    identifier,
+    placeholder,
+    score,
+)
+from penstock.detect.view import Pattern, View
+from penstock.exchange import Finding
+
+# How much of a line before the value may hold the vendor's name.
+CONTEXT_REACH = 64
+_GENERIC = "secret.generic"
+_CLOSERS = r"(?:\\?[\"'`\])}]|&quot;|</?[a-z]{1,6}>){0,3}"
+_TYPED = r"(?:\s?:\s?|\s)(?:[Ss]tring|str|&str|text|char ?\*)"
+_ASSIGN = r"(?:=>|:=|[!=]==?|=|:|->|\(|, ?|>| is | was | est | ist | es | é |\|\|=?|\?\?=?)"
+_SQL = r"(?i:identified(?: with [\"'`]?[a-z0-9_]{1,40}[\"'`]?)? (?:by|as)|(?:with|login|encrypted) password|password)"
+_OPENERS = "\"'`"
+
+
+def credential_probes(rules: Sequence[ContextRule]) -> list[Probe]:
+    """The generic probes; ``rules`` make findings specific to a vendor."""
+    words = (*PASSWORD_WORDS, *SECRET_WORDS, *KEY_WORDS)
+    # A word that contains a shorter one is found by the shorter one.
+    short = [w for w in words if not any(o != w and o in w for o in words)]
+    short += sorted({re.escape(w) for rule in rules for w in rule.keywords})
+    names = f"(?i:{'|'.join(short)})[0-9A-Za-z_.\\]-]{{0,40}}"
+    assigned = rf"{names}{_CLOSERS}\s{{0,4}}(?:{_TYPED}\s{{0,3}})?{_ASSIGN}\s{{0,6}}"
+    spaced = rf"{names}\s{{1,4}}\\?[\"'`]"
+    flag = rf"(?:^|[\s\"'`])--?[0-9A-Za-z_-]{{0,40}}{names} "
+    sql = rf"{_SQL} {{1,3}}"
+    forward = f"{assigned}|{flag}|{spaced}|{sql}"
+    reversed_ = rf"[\"']([^\"'\s]{{4,200}})[\"']\s?[!=]==?\s?[0-9A-Za-z_.]{{0,40}}{names}"
+    finder = _Finder(forward, reversed_, rules)
+    types = ("secret.api_key", "secret.credential", "secret.password")
+    types += tuple(sorted({f"secret.{rule.id}" for rule in rules}))
+    live = rf"(?:{forward})(?:\\?[\"'`]|&quot;|[@({{ ]){{0,3}}[^\s\"'`]{{0,256}}"
+    return [
+        Probe(_GENERIC, types, forward, finder.forward, live=live),
+        Probe(_GENERIC + "_reversed", types, reversed_, finder.reversed),
+    ]
+
+
+class _Finder:
+    """The patterns and the vendor rules, compiled when first needed."""
+
+    def __init__(self, forward: str, reversed_: str, rules: Sequence[ContextRule]) -> None:
+        self._forward = Pattern(forward)
+        self._reversed = Pattern(reversed_)
+        self._rules = rules
+        self._shapes: dict[str, re2._Regexp] = {}
+
+    def forward(self, view: View) -> Iterator[Finding]:
+        text = view.text
+        for start, end, _, _ in view.spans(self._forward):
+            begin, name_end = _name_at(text, start, end)
+            place = read_value(text, end)
+            if place is not None:
+                low, high, quoted = place
+                flag = (
+                    text[end - 1] == " " and text[start : begin + 1].lstrip(" \"'`\n\t")[:1] == "-"
+                )
+                finding = self._judge(text, begin, name_end, low, high, quoted, flag)
+                if finding is not None:
+                    yield finding
+
+    def reversed(self, view: View) -> Iterator[Finding]:
+        for _, end, low, high in view.spans(self._reversed):
+            name = re.split(r"[=\s]", view.text[high + 1 : end])[-1]
+            promise = promise_of(name)
+            sure = score(view.text[low:high], promise, True, True) if promise else None
+            if sure is not None:
+                kind = _kind(promise)
+                yield Finding(kind, low, high, sure, _GENERIC)
+
+    def _judge(
+        self, text: str, begin: int, name_end: int, low: int, high: int, quoted: bool, flag: bool
+    ) -> Finding | None:
+        name = text[begin:name_end]
+        value = text[low:high]
+        if about_something_else(name):
+            return None
+        line_start = max(text.rfind("\n", 0, begin) + 1, begin - CONTEXT_REACH)
+        specific = self._specific(text[line_start:low].lower(), value)
+        if specific is not None:
+            return Finding(specific, low, high, 0.85, specific)
+        promise = promise_of(name)
+        if promise is None:
+            return None
+        config = flag or _config(text, name_end, low)
+        if not quoted and not config and identifier(value):
+            return None
+        sure = score(value, promise, quoted, config)
+        return None if sure is None else Finding(_kind(promise), low, high, sure, _GENERIC)
+
+    def _specific(self, before: str, value: str) -> str | None:
+        """The vendor's type when its name stands before and its shape fits."""
+        hits = [rule for rule in self._rules if any(word in before for word in rule.keywords)]
+        if not hits or placeholder(value) or entropy(value) < 2.8 or identifier(value):
+            return None
+        _, _, digits, _ = classes(value)
+        if digits < 2 and (len(value) < 32 or word_share(value) > 0.4):
+            return None
+        for rule in hits:
+            shape = self._shapes.get(rule.value)
+            if shape is None:
+                shape = self._shapes[rule.value] = re2.compile(rule.value)
+            if shape.fullmatch(value):
+                return f"secret.{rule.id}"
+        return None
+
+
+def _kind(promise: Promise | None) -> str:
+    if promise == "password":
+        return "secret.password"
+    return "secret.api_key" if promise == "key" else "secret.credential"
+
+
+def _name_at(text: str, start: int, end: int) -> tuple[int, int]:
+    """The whole name around a match: leftwards over name characters, up to the assignment."""
+    begin = start
+    low = max(0, start - NAME_CHARACTERS_MAX)
+    while begin > low and (text[begin - 1].isalnum() or text[begin - 1] in "_-."):
+        begin -= 1
+    name_end = start
+    while name_end < end and (text[name_end].isalnum() or text[name_end] in "_-. '\"`"):
+        if text[name_end] in " '\"`" and name_end > start + 1:
+            break
+        name_end += 1
+    return begin, name_end
+
+
+def _config(text: str, name_end: int, low: int) -> bool:
+    """True when the assignment reads like configuration or prose: no code around it."""
+    middle = text[name_end:low]
+    if "==" in middle or "(" in middle:
+        return False
+    return not (" = " in middle or "= " in middle)
+
+
+def read_value(text: str, at: int) -> tuple[int, int, bool] | None:
+    """The value that starts at ``at``: (start, end, stood in quotes), None when there is none."""
+    limit = min(len(text), at + 8)
+    while at < limit and text[at] in " \t@({[":
+        at += 1
+    if at and text[at - 1] in _OPENERS:
+        at -= 1  # the pattern ended with the opening quote
+    if at > 1 and text[at - 1] == "\\" and text[at : at + 1] in ("'", '"'):
+        at -= 1
+    if text.startswith("&quot;", at):
+        return _until(text, at + 6, "&quot;")
+    if text.startswith('\\"', at) or text.startswith("\\'", at):
+        return _until(text, at + 2, text[at : at + 2])
+    if text[at : at + 2] in ('b"', "b'", 'r"', "r'", 'f"', "f'", 'u"', "u'"):
+        at += 1
+    for triple in ('"""', "'''"):
+        if text.startswith(triple, at):
+            return _until(text, at + 3, triple)
+    if at < len(text) and text[at] in _OPENERS:
+        return _until(text, at + 1, text[at])
+    return _bare(text, at)
+
+
+def _until(text: str, low: int, close: str) -> tuple[int, int, bool] | None:
+    high = text.find(close, low, low + VALUE_CHARACTERS_MAX)
+    line = text.find("\n", low, high if high >= 0 else low + VALUE_CHARACTERS_MAX)
+    if high < 0 or 0 <= line < high:
+        high = line if line >= 0 else min(len(text), low + VALUE_CHARACTERS_MAX)
+    while high > low and text[high - 1] in "\\\r ":
+        high -= 1
+    while low < high and text[low] == " ":
+        low += 1
+    return (low, high, True) if high > low else None
+
+
+def _bare(text: str, low: int) -> tuple[int, int, bool] | None:
+    """An unquoted value ends at white space, a quote, a separator or a closing bracket."""
+    high = low
+    limit = min(len(text), low + VALUE_CHARACTERS_MAX)
+    while (
+        high < limit
+        and text[high] not in " \t\r\n\"'`<>;,|\\"
+        and not (text[high] == "&" and text.find("=", high, high + 40) > 0)
+    ):
+        high += 1
+    if high < len(text) and text[high] in "([":
+        return None
+    while high > low and text[high - 1] in ").]}:":
+        high -= 1
+    return (low, high, False) if high > low else None

@@ -1,0 +1,137 @@
+"""Private keys, JSON web tokens, and key material without a label.
+
+A private key is found from its first header line to its last, also with JSON-escaped line
+ends, quoted per line, or cut off before the end; encrypted and public blocks are told
+apart by their label.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+
+from penstock.detect.probe import Probe
+from penstock.detect.randomness import classes, entropy
+from penstock.detect.tokens import free_on_the_left
+from penstock.detect.view import Pattern, View
+from penstock.exchange import Finding
+
+# The longest private key worth the name: RSA 16384 in PEM is 13 KB.
+KEY_CHARACTERS_MAX = 24_000
+_LABEL = r"(?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?"
+_BEGIN = r"-----BEGIN " + _LABEL + r"-----"
+_END_MARK = "-----END "
+_SSH2 = r"---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----"
+_PUTTY = r"PuTTY-User-Key-File-[23]: "
+_PRIVATE_TAIL = r"-----END " + _LABEL + r"-----"
+# What may stand between the lines of a key pasted into code, logs or JSON.
+_KEY_CHARACTERS = frozenset(
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=-_:,;. \t\r\n\\\"'`*#>|()[]$&"
+)
+_TYPE = "secret.private_key"
+_SEGMENT = "[0-9A-Za-z_-]"
+_JWT = rf"eyJ{_SEGMENT}{{8,}}\.ey{_SEGMENT}{{6,}}(?:\.{_SEGMENT}*)?"
+_JWE = (
+    rf"eyJ{_SEGMENT}{{20,}}\.{_SEGMENT}*\.{_SEGMENT}{{16,24}}\.{_SEGMENT}{{16,}}\.{_SEGMENT}{{22}}"
+)
+# PEM wraps at 64 characters, OpenSSH at 70. A lone line of exactly that length is key
+# material; MIME (76) and hashes in lock files (hex, 44, 88 characters) have other lengths.
+_LINE = r"(?m)(?:^|[\s\"'`])([0-9A-Za-z+/]{64}|[0-9A-Za-z+/]{70})(?:$|[\s\"'`\\])"
+_LINE_ENTROPY_BITS = 4.6
+# A text with more such lines than a key has is an attachment, not a key.
+_LINES_MAX = 400
+
+
+def key_probes() -> list[Probe]:
+    """Private keys, JWT and JWE, bare lines of key material."""
+    return [
+        Probe(_TYPE, (_TYPE,), f"{_BEGIN}|{_SSH2}|{_PUTTY}", _find_private_keys),
+        Probe(_TYPE + "_end", (_TYPE,), _PRIVATE_TAIL, _find_tails, live=""),
+        Probe("secret.jwt", ("secret.jwt",), _JWT, _find_jwt),
+        Probe("secret.jwe", ("secret.jwt",), _JWE, _find_jwe),
+        Probe("secret.key_material", ("secret.key_material",), _LINE, _find_lines),
+    ]
+
+
+_begin = Pattern(f"{_BEGIN}|{_SSH2}|{_PUTTY}")
+_tail = Pattern(_PRIVATE_TAIL)
+_jwt = Pattern(_JWT)
+_jwe = Pattern(_JWE)
+_line = Pattern(_LINE)
+
+
+def _find_private_keys(view: View) -> Iterator[Finding]:
+    done = -1
+    for start, end, _, _ in view.spans(_begin):
+        if start < done:
+            continue
+        stop = _key_end(view.text, end)
+        body = "".join(c for c in view.text[end:stop] if c.isalnum())
+        if len(body) >= 24 and entropy(body[:200]) >= 2.5 and "XXXXXXXX" not in body:
+            yield Finding(_TYPE, start, stop, 1.0, _TYPE)
+            done = stop
+
+
+def _key_end(text: str, body: int) -> int:
+    """Where the key that starts its body at ``body`` ends: its END line, or its last line."""
+    limit = min(len(text), body + KEY_CHARACTERS_MAX)
+    mark = text.find(_END_MARK, body, limit)
+    if mark >= 0:
+        close = text.find("-----", mark + len(_END_MARK), mark + 80)
+        return close + 5 if close >= 0 else mark
+    stop = body
+    while stop < limit and text[stop] in _KEY_CHARACTERS:
+        stop += 1
+    return len(text[:stop].rstrip())
+
+
+def _find_tails(view: View) -> Iterator[Finding]:
+    """The end of a key whose beginning is elsewhere (a log line, a split message)."""
+    for start, end, _, _ in view.spans(_tail):
+        if "-----BEGIN " not in view.text[max(0, start - KEY_CHARACTERS_MAX) : start]:
+            yield Finding(_TYPE, start, end, 0.6, _TYPE + "_end")
+
+
+def _find_jwt(view: View) -> Iterator[Finding]:
+    for start, end, _, _ in view.spans(_jwt):
+        header = _json_segment(view.text[start:end].split(".")[0])
+        if header is not None and free_on_the_left(view.text, start):
+            score = 1.0 if "alg" in header or "enc" in header or "typ" in header else 0.7
+            yield Finding("secret.jwt", start, end, score, "secret.jwt")
+
+
+def _find_jwe(view: View) -> Iterator[Finding]:
+    for start, end, _, _ in view.spans(_jwe):
+        header = _json_segment(view.text[start:end].split(".")[0])
+        if header is not None and "enc" in header:
+            yield Finding("secret.jwt", start, end, 1.0, "secret.jwe")
+
+
+def _json_segment(segment: str) -> dict[str, object] | None:
+    """A base64url segment as a JSON object, None when it is not one."""
+    try:
+        raw = base64.urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
+        value = json.loads(raw)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _find_lines(view: View) -> Iterator[Finding]:
+    lines = list(view.spans(_line))
+    if len(lines) > _LINES_MAX or _public(view.text):
+        return
+    for _, _, low, high in lines:
+        value = view.text[low:high]
+        lower, upper, digits, _ = classes(value)
+        if min(lower, upper) >= 8 and digits >= 3 and entropy(value) >= _LINE_ENTROPY_BITS:
+            yield Finding("secret.key_material", low, high, 0.6, "secret.key_material")
+
+
+def _public(text: str) -> bool:
+    """True when the text shows a block that is public by its label, or embedded media."""
+    return any(
+        mark in text
+        for mark in ("BEGIN CERTIFICATE", "BEGIN PUBLIC", "PUBLIC KEY", ";base64,", "SIGNATURE")
+    )

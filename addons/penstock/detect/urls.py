@@ -1,0 +1,64 @@
+"""Passwords inside URLs, connection strings and command lines.
+
+The finding covers the password alone, so what remains is still a usable address.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from penstock.detect.probe import Probe
+from penstock.detect.randomness import classes, entropy
+from penstock.detect.values import placeholder
+from penstock.detect.view import Pattern, View
+from penstock.exchange import Finding
+
+_URL = r"[a-zA-Z][a-zA-Z0-9+.-]{1,24}://[^\s/?#:@\"'`<>]{0,100}:([^\s/?#\"'`<>\\]{1,200})@[0-9A-Za-z_.\[\]:{}$%-]{1,255}"
+_CURL = r"curl[^\n]{0,400}? (?:-u|--user|--proxy-user) ?[\"']?[^\s:\"']{1,80}:([^\s\"'@]{3,128})"
+_BASIC = r"(?i:authorization[\"']?\s{0,2}[:=]\s{0,2}[\"']?(?:basic|bearer|token|apikey|digest)) ([0-9A-Za-z+/=_.~-]{12,})"
+_CURLOPT = r"(?:USERPWD|usrpwd|userpwd)[\"']?\s{0,2}[,=:]\s{0,2}[\"']([^\"'\s:]{1,60}:[^\"'\s]{3,128})[\"']"
+_Judge = Callable[[str], float | None]
+
+
+def url_probes() -> list[Probe]:
+    """URL user information, curl -u, authorization headers."""
+    return [
+        _probe("secret.url_credentials", _URL, _in_url),
+        _probe("secret.basic_auth", _CURL, _in_curl),
+        _probe("secret.basic_auth", _CURLOPT, _in_curl),
+        _probe("secret.authorization", _BASIC, _in_header),
+    ]
+
+
+def _probe(type_name: str, source: str, judge: _Judge) -> Probe:
+    pattern = Pattern(source)
+
+    def find(view: View) -> Iterator[Finding]:
+        for _, _, low, high in view.spans(pattern):
+            sure = judge(view.text[low:high])
+            if sure is not None:
+                yield Finding(type_name, low, high, sure, type_name)
+
+    return Probe(f"{type_name}#{len(source)}", (type_name,), source, find)
+
+
+def _in_url(value: str) -> float | None:
+    low = value.lower()
+    if any(c in value for c in "{}<>$%") and not any(c.isdigit() for c in value):
+        return None
+    if value[:1] in "${<%" or low.startswith("placeholder_") or "***" in value or "xxx" in low:
+        return None
+    return 0.9
+
+
+def _in_curl(value: str) -> float | None:
+    if value[:1] in "${<%\\" or placeholder(value.split(":")[-1]):
+        return None
+    return 0.8 if len(value) >= 4 else None
+
+
+def _in_header(value: str) -> float | None:
+    if placeholder(value) or entropy(value) < 3.0:
+        return None
+    lower, upper, digits, _ = classes(value)
+    return 0.85 if (digits or "=" in value) and (lower + upper) else None

@@ -1,0 +1,166 @@
+"""Is this value a secret, or a name, a placeholder, a path, an expression?
+
+The value model of generic credentials: given what the name promises (a password, a token,
+a key), how random must the value be. Pure, linear, no state.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+from penstock.detect.randomness import (
+    classes,
+    entropy,
+    is_word,
+    letter_runs,
+    switches,
+    word_share,
+)
+
+Promise = Literal["password", "secret", "key", "weak"]
+
+# Longer values are certificates, texts or blobs, which have detectors of their own.
+VALUE_CHARACTERS_MAX = 1024
+_PLACEHOLDER_WORDS = (
+    "example", "changeme", "change_me", "change-me", "placeholder", "redacted", "dummy", "sample",
+    "your_", "your-", "yourp", "yourt", "yours", "yourk", "youra", "my_", "my-", "insert", "replace", "undefined",
+    "notreal", "not-real", "not_real", "xxxx", "****", "....", "todo", "fixme", "<", "${", "{{", "$(", "%(", "<%",
+    "#{", "@{", "fake", "mypass", "mysecret", "mytoken", "foobar", "deadbeef", "lorem", "secretkey",
+)  # fmt: skip
+_WORDS = frozenset(
+    "none null true false nil undefined password passwd secret token key string str int bool any "
+    "optional required default value values empty test tests testing user admin root name self "
+    "this bytes object unknown disabled enabled yes no auto env basic bearer digest".split()
+)
+_EXPRESSION = re.compile(
+    r"^(?:[A-Za-z_$][\w$]*(?:\.|->|::)[A-Za-z_$].*|[A-Za-z_$][\w$.]*\(.*|\$[A-Za-z_{(].*|%[A-Za-z_]+%?|"
+    r"@[A-Za-z_.]+|&[A-Za-z_.]+|\[.*|\{.*)$"
+)
+_DATE_OR_NUMBER = re.compile(r"^[+-]?[\d.,:/TZ_ -]+(?:ms|px|em|rem|s|m|h|d|[KMG]i?B?)?$")
+_VERSION = re.compile(r"^[v^~=<>]{0,2}\d+(?:\.\d+)+(?:[-+.]?[A-Za-z]+[\d.]*)*$")
+_UUID = re.compile(r"^[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}$")
+_HEX = re.compile(r"^(?:0x)?[0-9a-fA-F]{16,}$")
+_MAIL = re.compile(r"^[^@\s]+@[^@\s]+\.[a-z]{2,}$")
+_CONSTANT = re.compile(r"^[A-Z][A-Z0-9]*(?:[_-][A-Z0-9]+)+$")
+
+
+def placeholder(value: str) -> bool:
+    """True for fillers, templates and documentation values."""
+    low = value.lower()
+    if low in _WORDS or low.startswith("placeholder_"):
+        return True
+    if any(word in low for word in _PLACEHOLDER_WORDS):
+        return True
+    if low[:1] == "<" or (low[:1] == "[" and low[-1:] == "]"):
+        return True
+    return len(set(low)) <= 2
+
+
+def identifier(value: str) -> bool:
+    """True for names in code: words joined by case, dashes, dots or underscores."""
+    if _CONSTANT.match(value):
+        return True
+    letters = [run for run in letter_runs(value) if len(run) > 1]
+    _, _, digits, other = classes(value)
+    joined = sum(value.count(c) for c in "_-./ :")
+    if other > joined or digits > 3:
+        return False
+    return all(is_word(run) for run in letters)
+
+
+def _refused(value: str) -> bool:
+    return bool(
+        placeholder(value)
+        or _EXPRESSION.match(value)
+        or _DATE_OR_NUMBER.match(value)
+        or _VERSION.match(value)
+        or _MAIL.match(value)
+        or "://" in value
+        or _path(value)
+    )
+
+
+def _path(value: str) -> bool:
+    """A file path, a route or a host: words between slashes."""
+    if "/" not in value and "\\" not in value:
+        return False
+    pieces = [piece for piece in re.split(r"[/\\]", value) if piece]
+    return bool(pieces) and sum(identifier(piece) for piece in pieces) * 2 > len(pieces)
+
+
+def score(value: str, promise: Promise, quoted: bool, config: bool) -> float | None:
+    """How sure we are that ``value`` is a secret, or None when it is not one.
+
+    ``quoted``: it stood in quotes. ``config``: the assignment reads like configuration,
+    a command line or prose and not like code, so a bare word can be a value.
+    """
+    size = len(value)
+    if size < 4 or size > VALUE_CHARACTERS_MAX or _refused(value):
+        return None
+    if promise == "password":
+        return _password(value, quoted, config)
+    return _token(value, promise, quoted)
+
+
+def _password(value: str, quoted: bool, config: bool) -> float | None:
+    lower, upper, digits, other = classes(value)
+    if " " in value:
+        return None
+    kinds = (lower > 0) + (upper > 0) + (digits > 0) + (other > 0)
+    special = other - sum(value.count(c) for c in "_-. ")
+    if digits and lower + upper and (special > 0 or not _tail_digits_only(value)):
+        return 0.8
+    if special > 0 and kinds >= 3 and size_ok(value, 6):
+        return 0.75
+    if special > 0 and kinds >= 2 and value[-1] not in ":" and size_ok(value, 8) and quoted:
+        return 0.6
+    if digits and lower + upper and (quoted or config) and size_ok(value, 6):
+        return 0.6
+    if kinds >= 2 and (quoted or config) and size_ok(value, 8) and not identifier(value):
+        return 0.55
+    return None
+
+
+def _token(value: str, promise: Promise, quoted: bool) -> float | None:
+    size = len(value)
+    lower, upper, digits, other = classes(value)
+    if " " in value or (other and not set(value) <= _TOKEN_CHARACTERS):
+        return 0.6 if promise == "secret" and _password(value, quoted, False) and quoted else None
+    if _UUID.match(value):
+        return 0.6 if promise in ("secret",) else None
+    if _HEX.match(value):
+        enough = size >= 32 or promise != "weak"
+        return (
+            0.7 if enough and digits >= 3 and lower + upper >= 2 and entropy(value) >= 2.5 else None
+        )
+    least = {"secret": 10, "key": 16, "weak": 20}.get(promise, 16)
+    if size < least or identifier(value):
+        return None
+    bits = entropy(value)
+    floor = {"secret": 3.0, "key": 3.2, "weak": 3.8}.get(promise, 3.2)
+    if bits < floor or word_share(value) > (0.5 if promise == "weak" else 0.6):
+        return None
+    if digits == 0 and (size < 24 or not (lower and upper)):
+        return None
+    if digits and lower + upper == 0:
+        return None
+    if switches(value) < (3 if size < 32 else 5):
+        return None
+    return 0.75 if bits >= 3.5 else 0.6
+
+
+_TOKEN_CHARACTERS = frozenset(
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=_-.~:%"
+)
+
+
+def _tail_digits_only(value: str) -> bool:
+    """``user1``, ``password123``: words that merely end in digits."""
+    head = value.rstrip("0123456789")
+    return head.isalpha() and all(is_word(run) for run in letter_runs(head))
+
+
+def size_ok(value: str, least: int) -> bool:
+    """True when the value has at least ``least`` characters."""
+    return len(value) >= least

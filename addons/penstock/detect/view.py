@@ -1,0 +1,81 @@
+"""One text as the detectors see it: the string, its UTF-8 bytes, and the way between them.
+
+RE2 works on UTF-8 bytes and findings are string indices. For ASCII text both agree and
+nothing is computed; otherwise offsets are counted forward from the last one asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import re2
+
+from penstock.exchange import Zone
+
+# Candidates of one probe in one text. Hostile text could hold one per character; what is
+# beyond is still found by the next scan of the edited text, and the rest of the rules.
+CANDIDATES_MAX = 20_000
+
+
+class View:
+    """A text under scan. ``data`` is its UTF-8 form; lone surrogates survive as bytes."""
+
+    __slots__ = ("_byte", "_index", "ascii", "data", "text", "zone")
+
+    def __init__(self, text: str, zone: Zone = "user") -> None:
+        self.text = text
+        self.zone = zone
+        self.ascii = text.isascii()
+        self.data = text.encode("utf-8", "surrogatepass")
+        self._byte = 0  # the last byte offset asked for, and its string index
+        self._index = 0
+
+    def index(self, byte: int) -> int:
+        """The string index of a byte offset (which must stand at a character's start)."""
+        if self.ascii:
+            return byte
+        if byte < self._byte:
+            self._byte = self._index = 0
+        self._index += len(self.data[self._byte : byte].decode("utf-8", "surrogatepass"))
+        self._byte = byte
+        return self._index
+
+    def spans(self, pattern: Pattern) -> Iterator[tuple[int, int, int, int]]:
+        """Matches as string indices: (start, end, group start, group end).
+
+        Without a capture group the group is the whole match; an unset group is skipped.
+        """
+        for count, match in enumerate(pattern.finditer(self.data)):
+            if count >= CANDIDATES_MAX:
+                return
+            start, end = match.span()
+            inner = (start, end)
+            for group in range(1, pattern.groups + 1):
+                if match.span(group)[0] >= 0:
+                    inner = match.span(group)
+                    break
+            if self.ascii:
+                yield start, end, inner[0], inner[1]
+                continue
+            first = self.index(start)
+            low = self.index(inner[0])
+            high = self.index(inner[1])
+            yield first, self.index(end), low, high
+
+
+class Pattern:
+    """An RE2 expression over bytes, compiled when first needed (most rules never hit)."""
+
+    __slots__ = ("_compiled", "groups", "source")
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.groups = 0
+        self._compiled: re2._Regexp | None = None
+
+    def finditer(self, data: bytes) -> Iterator[re2._Match]:
+        if self._compiled is None:
+            self._compiled = re2.compile(self.source.encode())
+            self.groups = self._compiled.groups
+        found: Iterator[re2._Match] = self._compiled.finditer(data)
+        return found
