@@ -73,6 +73,7 @@ class AuditLog:
         self._checkpoint_due = 0.0
         self._checkpoint_size = -1
         self._lock, stem = _locked(directory)
+        self.suffix = stem.removeprefix("audit")  # "" or "-2": for this process's other files
         self.path = directory / f"{stem}.jsonl"
         self._head_path = directory / f"{stem}.head.json"
         self._checkpoint_path = directory / f"{stem}.checkpoint"
