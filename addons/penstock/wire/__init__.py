@@ -7,12 +7,17 @@ JSON or text, so that a rule about content holds for formats nobody described ye
 from __future__ import annotations
 
 from penstock.exchange import Destination, Exchange, HttpRequest
-from penstock.wire import jsonrpc, unknown
+from penstock.wire import anthropic_messages, jsonrpc, unknown
 from penstock.wire.family import Family
 
 # Most specific first; a family that claims a path by its shape alone comes late. MCP comes
 # before the families that go by path: an MCP server may stand at any path.
-FAMILIES: tuple[Family, ...] = (jsonrpc.MCP, jsonrpc.A2A, *unknown.FAMILIES)
+FAMILIES: tuple[Family, ...] = (
+    jsonrpc.MCP,
+    jsonrpc.A2A,
+    *anthropic_messages.FAMILIES,
+    *unknown.FAMILIES,
+)
 
 _BY_API = {family.api: family for family in FAMILIES}
 
