@@ -1,0 +1,21 @@
+"""MCP governance: which server, which tools, pinned how, seen by whom.
+
+Reading and answering MCP is ``wire``'s work (``wire/jsonrpc``); what is allowed is the
+policy's. Here is what both need to speak of servers and tools.
+"""
+
+from penstock.mcp.provider_side import ProviderServer, provider_servers
+from penstock.mcp.servers import governs, origin, server_problem, url_of
+from penstock.mcp.tools import ListFilter, filter_list_answer, match_tool
+
+__all__ = [
+    "ListFilter",
+    "ProviderServer",
+    "filter_list_answer",
+    "governs",
+    "match_tool",
+    "origin",
+    "provider_servers",
+    "server_problem",
+    "url_of",
+]

@@ -87,7 +87,8 @@ class JsonRpc:
             if kind_of(message) != "none":
                 mark_request(message, (index,) if batch else (), marks)
                 _note_request(message, exchange, call)
-        exchange.leaves = leaves(reading.value, marks)
+        exchange.leaves, limit = leaves(reading.value, marks)
+        exchange.problem = exchange.problem or limit
         if self.api == MCP_API:
             exchange.problem = exchange.problem or check(reading.value, request.headers)
 
@@ -116,7 +117,9 @@ class JsonRpc:
         marks = _read_messages(exchange, reading.value)
         if answer.status >= 400 and reply.error is None:
             reply.error = CallError()
-        return leaves(reading.value, marks)
+        found, limit = leaves(reading.value, marks)
+        # What lies beyond the limits of the walk is still read, as one text.
+        return [*found, text_leaf(answer.body, "tool_result")] if limit else found
 
     def answer_reader(self, exchange: Exchange) -> AnswerReader:
         """A reader of one JSON-RPC message (or batch) per event."""
@@ -145,7 +148,7 @@ class MessageReader:
         marks = _read_messages(self.exchange, document)
         return [
             Delta(Channel((self.count, *leaf.path), leaf.zone), leaf.path, leaf.text, last=True)
-            for leaf in leaves(document, marks)
+            for leaf in leaves(document, marks)[0]
             if leaf.editable and leaf.text and not leaf.is_key
         ]
 

@@ -1,0 +1,119 @@
+"""Tools a caller may not see are taken out of list answers; nothing else of them moves.
+
+Array elements leave as byte spans: no reserialisation, order and cursors stay. A list that
+depends on the caller must not be shared by a cache, so a modern answer's ``cacheScope``
+becomes ``private`` and its ``ttlMs`` is capped, or a change of policy would take effect late.
+Filtering is courtesy; calls are checked whether their tool was listed or not.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from penstock.mcp.servers import wildcard
+from penstock.wire.json_leaves import parse
+from penstock.wire.json_spans import remove_elements, replace_value
+from penstock.wire.loose import as_dict, as_list, as_text
+from penstock.wire.sse import SseParser
+
+# A filtered list may be kept this long by a client: the delay of a revocation in its view.
+TTL_MILLISECONDS_MAX = 60_000
+# No event is longer than the stream itself lets pass; the parser here only takes one apart.
+EVENT_BYTES_MAX = 64 * 2**20
+
+Hidden = Callable[[str], bool]
+
+
+def match_tool(patterns: Iterable[str], name: str) -> bool:
+    """True when one of the patterns (``get_*``, ``search_?``, exact) is the tool's name.
+
+    Letter case matters: ``Delete`` and ``delete`` are two tools to a server.
+    """
+    return any(wildcard(pattern, name) for pattern in patterns)
+
+
+def filter_list_answer(body: bytes, hidden: Hidden, member: str = "tools") -> bytes:
+    """A JSON answer without the elements of ``result.<member>`` whose name is hidden.
+
+    ``hidden`` is asked once for each name. An element without a readable name cannot be
+    judged and is taken out. An answer without such a list comes back as it is. A list that
+    parsers could read differently (duplicate keys) becomes a JSON-RPC error: what was judged
+    must be what arrives.
+    """
+    if member.encode() not in body and b"\\" not in body:
+        return body
+    reading = parse(body)
+    document = reading.value
+    batch = isinstance(document, list)
+    for index, message in enumerate(document if isinstance(document, list) else [document]):
+        result = as_dict(as_dict(message).get("result"))
+        if not isinstance(result.get(member), list):
+            continue
+        if reading.problem is not None:
+            return _withheld(message)
+        path = (index, "result") if batch else ("result",)
+        body = _without(body, (*path, member), result[member], hidden)
+        body = _made_private(body, path, result)
+    return body
+
+
+class ListFilter:
+    """Filters list answers inside an event stream, one event in, the same event out."""
+
+    def __init__(self, hidden: Hidden, member: str = "tools") -> None:
+        self._hidden = hidden
+        self._member = member
+
+    def feed(self, event: bytes) -> bytes:
+        """The bytes of one whole SSE event, its lists filtered; any other event unchanged."""
+        if self._member.encode() not in event and b"\\" not in event:
+            return event
+        parser = SseParser(EVENT_BYTES_MAX)
+        pieces = []
+        for piece in [*parser.feed(event), *parser.end()]:
+            data = piece.data
+            fresh = data if data is None else filter_list_answer(data, self._hidden, self._member)
+            pieces.append(
+                piece.raw if data is None or fresh == data else piece.rebuild(fresh or b"")
+            )
+        return b"".join(pieces)
+
+
+def _without(body: bytes, path: tuple[str | int, ...], listed: list[Any], hidden: Hidden) -> bytes:
+    removed = []
+    for index, element in enumerate(listed):
+        name = as_text(as_dict(element).get("name"))
+        if name is None or hidden(name):
+            removed.append(index)
+    return remove_elements(body, path, removed) if removed else body
+
+
+def _made_private(body: bytes, path: tuple[str | int, ...], result: dict[str, Any]) -> bytes:
+    """Caching fields exist since 2026-07-28; an answer without them is left as it is."""
+    if "cacheScope" in result and result["cacheScope"] != "private":
+        body = replace_value(body, (*path, "cacheScope"), b'"private"')
+    lifetime = result.get("ttlMs")
+    if "ttlMs" in result and not _short_enough(lifetime):
+        body = replace_value(body, (*path, "ttlMs"), str(TTL_MILLISECONDS_MAX).encode())
+    return body
+
+
+def _short_enough(lifetime: Any) -> bool:
+    return isinstance(lifetime, int | float) and lifetime <= TTL_MILLISECONDS_MAX
+
+
+def _withheld(message: Any) -> bytes:
+    """The answer given for a list that cannot be judged."""
+    ident = as_dict(message).get("id")
+    text = "The server's list was withheld: it cannot be read safely."
+    error = {"code": -31403, "message": text}
+    return json.dumps({"jsonrpc": "2.0", "id": ident, "error": error}).encode()
+
+
+def listed_names(document: Any, member: str = "tools") -> list[str]:
+    """The names in a parsed list answer, in order; for reports and pins."""
+    result = as_dict(as_dict(document).get("result"))
+    names = [as_text(as_dict(element).get("name")) for element in as_list(result.get(member))]
+    return [name for name in names if name]
