@@ -206,6 +206,11 @@ def test_a_pod_may_opt_out() -> None:
     assert patched(one) == one
 
 
+def test_opting_out_can_be_closed() -> None:
+    refused = patch(annotated(pod(), inject="false"), Settings(annotations=("policy",))).refused
+    assert refused == "annotation penstock.dev/inject is not open to pods in this cluster"
+
+
 @pytest.mark.parametrize(
     "context",
     [

@@ -41,15 +41,15 @@ def patch(pod: Mapping[str, Any], settings: Settings) -> Patched:
     """Add sidecar, volumes and variables to ``pod`` (a v1 Pod or a pod template)."""
     original = copy.deepcopy(dict(pod))
     annotations = _annotations(pod)
+    try:
+        chosen = for_pod(settings, annotations)
+    except ValueError as error:
+        return Patched(original, refused=str(error))
     wanted = str(annotations.get(INJECT, "true")).lower()
     if wanted == "false":
         return Patched(original)
     if wanted != "true":
         return Patched(original, refused=f"annotation {INJECT} must be true or false")
-    try:
-        chosen = for_pod(settings, annotations)
-    except ValueError as error:
-        return Patched(original, refused=str(error))
     if reason := unguardable(pod, chosen):
         return Patched(original, refused=reason)
     return _injected(copy.deepcopy(original), chosen)

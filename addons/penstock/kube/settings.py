@@ -16,7 +16,7 @@ from penstock.cli.client_environment import CLUSTER
 PREFIX = "penstock.dev/"
 
 # An annotation in this set is read from the pod unless the settings take it off the list.
-ANNOTATIONS = ("policy", "mode", "sidecar", "redirect", "no-proxy", "port", "workload")
+ANNOTATIONS = ("inject", "policy", "mode", "sidecar", "redirect", "no-proxy", "port", "workload")
 MODES = ("observe", "shadow", "enforce")
 SIDECARS = ("native", "classic")
 
@@ -77,6 +77,8 @@ def for_pod(settings: Settings, annotations: Mapping[str, str]) -> Settings:
             continue
         if name not in settings.annotations:
             raise ValueError(f"annotation {key} is not open to pods in this cluster")
+        if name == "inject":
+            continue  # whether, not what
         attribute = name.replace("-", "_")
         try:
             values[attribute] = READERS[attribute](value)
