@@ -76,6 +76,19 @@ def head_of(file: Path) -> Chain | None:
         return None
 
 
+def announced_key(files: Sequence[Path]) -> str | None:
+    """The key that the newest start line in ``files`` names. OSError passes."""
+    key = None
+    for file in files:
+        for _, line in _lines(file):
+            if b'"type":"start"' in line:
+                try:
+                    key = json.loads(line).get("key", key)
+                except (ValueError, AttributeError):
+                    continue
+    return key if isinstance(key, str) else None
+
+
 class _Check:
     """The state of one verification: the chain so far and what is wrong with it."""
 
