@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -193,7 +194,7 @@ def _print_table(calls: list[dict[str, Any]]) -> None:
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for name in ("time", "app", "destination", "model", "verdict", "rules"):
-        table.add_column(name, overflow="fold")
+        table.add_column(name, overflow="fold", no_wrap=name in ("time", "verdict"))
     for name in ("status", "tokens", "usd"):
         table.add_column(name, justify="right")
     colours = {"deny": "red", "edit": "yellow", "hold": "magenta", "allow": "green"}
@@ -201,8 +202,7 @@ def _print_table(calls: list[dict[str, Any]]) -> None:
         cells = [Text(plain(cell)) for cell in _row(call)]
         cells[4].stylize(colours.get(cells[4].plain, ""))
         table.add_row(*cells)
-    console = Console()
-    console.print(table, width=console.width if console.is_terminal else PIPE_COLUMNS)
+    Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS).print(table)
 
 
 def _row(call: dict[str, Any]) -> list[str]:
@@ -212,7 +212,7 @@ def _row(call: dict[str, Any]) -> list[str]:
     rules = call.get("rules") or []
     tokens = (usage.get("input") or 0) + (usage.get("output") or 0)
     return [
-        str(call.get("time", "")).replace("T", " ")[:19],
+        str(call.get("time", "")).replace("T", " ")[5:19],
         str(next((name for name in names if name), "")),
         str((call.get("destination") or {}).get("host", "")),
         str(call.get("model") or mcp.get("tool") or ""),
