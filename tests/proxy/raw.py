@@ -2,8 +2,8 @@
 
 ``RawUpstream`` serves exactly the bytes a test scripts, under certificates of its own test
 CA for any names; ``running_proxy`` starts a real engine process; ``Client`` opens raw
-tunnels through it. Everything is on loopback. Import as ``from tests.proxy.raw import …``
-is not possible without packages, so tests take them through the ``raw`` fixture.
+tunnels through it. Everything is on loopback. Any test may
+``from tests.proxy.raw import …``.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ HERE = Path(__file__).parent
 SOURCE = HERE.parent.parent / "addons"
 TIMEOUT = 10.0
 
+HOST = "api.openai.com"
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
 
 
@@ -351,6 +352,18 @@ class Answer:
     def code(self) -> str:
         """``error.code`` of a JSON error page."""
         return str(json.loads(self.body)["error"]["code"])
+
+
+Start = Callable[..., tuple[RunningProxy, RawUpstream]]
+"""The ``start`` fixture: (script, host=HOST, tls=True, **options of running_proxy)."""
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 5.0) -> None:
+    """Wait until ``condition()`` is true; the test fails when it never is."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.005)
 
 
 @contextmanager
