@@ -1,7 +1,7 @@
-"""The admin address: ``/healthz``, ``/readyz``, ``/metrics``, ``/status``. Read only, on loopback by default.
+"""The admin address: ``/healthz``, ``/readyz``, ``/metrics``, ``/status``.
 
-Served by uvicorn on the proxy's own loop. It never shows prompt text or keys, and the
-proxy refuses to be used as a way to reach it.
+Read only, and on loopback by default. Served by uvicorn on the proxy's own loop. It never
+shows prompt text or keys, and the proxy refuses to be used as a way to reach it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,15 @@ CONNECTIONS_MAX = 64  # probes and one or two scrapers; more is somebody else
 
 
 class QuietServer(uvicorn.Server):
-    """uvicorn that leaves signals to the proxy's own drain."""
+    """uvicorn that leaves signals to the proxy's own drain, and says when it listens."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.listening.set()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -73,8 +81,7 @@ class Admin:
     async def start(self) -> None:
         """Serve on the running loop until ``stop``."""
         self.task = asyncio.create_task(self.server.serve(sockets=[self.socket]))
-        while not self.server.started and not self.task.done():
-            await asyncio.sleep(0.005)
+        await self.server.listening.wait()
 
     async def stop(self) -> None:
         """Close the listener and wait for answers under way."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -20,9 +20,11 @@ from penstock.exchange import HttpRequest
 from penstock.policy.call import Call
 from penstock.policy.decision import Decision
 from penstock.record.record import Outcome
-from penstock.wire.family import Family
+from penstock.wire.family import Channel, Family
+from penstock.wire.stream import ChannelScanner
 
 KEY = "penstock"
+ScannerFor = Callable[[Channel], ChannelScanner | None]
 
 
 @dataclass(slots=True)
@@ -37,7 +39,7 @@ class LiveCall:
     uninspectable: str | None = None  # why the body could not be read
     decision: Decision = field(default_factory=Decision)
     answer_decision: Decision | None = None
-    may_edit_answer: bool = False
+    scanner_for: ScannerFor | None = None  # what reads the answer's texts; None: nothing may change
     hides_usage_chunk: bool = False  # we asked for it, the caller did not
     restored: int = 0
     answer_edits: int = 0
@@ -54,6 +56,11 @@ class LiveCall:
     streamed: bool = False  # the answer came as a stream
     settled: bool = False
     reported: bool = False
+
+    @property
+    def answered_well(self) -> bool:
+        """The provider served the call: what it answered is billed."""
+        return self.status is not None and self.status < 400
 
     @contextmanager
     def own_time(self) -> Iterator[None]:

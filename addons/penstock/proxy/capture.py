@@ -1,4 +1,4 @@
-"""A mitmproxy flow as the common model sees it: HttpRequest and HttpAnswer.
+"""A mitmproxy flow as the common model sees it: HttpRequest, headers, decoded bodies.
 
 Bodies are decoded of their content coding with a bound; a body that cannot be decoded is
 reported, never skipped. Nothing here changes the flow.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from mitmproxy import http
 
-from penstock.exchange import HttpAnswer, HttpRequest
+from penstock.exchange import HttpRequest
 from penstock.wire import content_coding
 
 # A compressed body may grow to this many times its size, and to this many bytes: beyond
@@ -65,20 +65,6 @@ def request_of(flow: http.HTTPFlow, headers: dict[str, str], host: str) -> HttpR
         path=request.path,
         headers=headers,
         body=decoded_body(headers, request.raw_content or b""),
-    )
-
-
-def answer_of(flow: http.HTTPFlow) -> HttpAnswer:
-    """The head of the answer, and its body when it was buffered (None is empty).
-
-    Raises:
-        UninspectableError: see decoded_body.
-    """
-    response = flow.response
-    assert response is not None  # called from response hooks only
-    headers = headers_of(response)
-    return HttpAnswer(
-        response.status_code, headers, decoded_body(headers, response.raw_content or b"")
     )
 
 

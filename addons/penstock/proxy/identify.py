@@ -102,7 +102,7 @@ class Identify:
         """AI by catalogue, by a rule that names the host, or by the shape of the call."""
         if destination.category != "other" or not exchange.api.startswith("unknown"):
             return True
-        return self.governance.policy.names(destination.host, destination.port)
+        return self.governance.names(destination.host, destination.port)
 
     def call(
         self,

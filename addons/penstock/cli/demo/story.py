@@ -22,7 +22,7 @@ CLIENT_SECONDS = 30
 POLICY = Path(__file__).with_name("policy.yaml")
 METRICS_SHOWN = (
     "penstock_calls_total",
-    "penstock_decisions_total",
+    "penstock_policy_decisions_total",
     "penstock_redactions_total",
     "penstock_cost_usd_total",
     "gen_ai_client_token_usage_sum",

@@ -1,0 +1,163 @@
+"""The options ``run`` and ``exec`` share, and where state lives by default."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+
+Address = tuple[str, int]
+
+
+@dataclass(slots=True, frozen=True)
+class ProxyOptions:
+    """What the command line says about a proxy; see ``proxy_options`` for the meaning of each."""
+
+    listen: Address
+    admin: Address
+    policies: tuple[Path, ...]
+    mode: Literal["observe", "shadow", "enforce"] | None
+    state_dir: Path
+    upstream_ca: Path | None
+    connect_to: dict[Address, Address]
+    transparent: Address | None
+    http2: bool
+    drain_seconds: float
+    body_mib: int
+
+
+def default_state_dir() -> Path:
+    """``PENSTOCK_STATE_DIR``, else ``$XDG_STATE_HOME/penstock`` (``~/.local/state/penstock``)."""
+    if stated := os.environ.get("PENSTOCK_STATE_DIR"):
+        return Path(stated)
+    home = os.environ.get("XDG_STATE_HOME")
+    return (Path(home) if home else Path.home() / ".local" / "state") / "penstock"
+
+
+class AddressType(click.ParamType[Address]):
+    """HOST:PORT, ``[v6]:PORT`` or :PORT (loopback)."""
+
+    name = "HOST:PORT"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Address:
+        if isinstance(value, tuple):
+            return value
+        host, colon, port = str(value).rpartition(":")
+        if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
+            self.fail(f"{value!r} is not HOST:PORT, for example 127.0.0.1:8080", param, ctx)
+        return host.strip("[]") or "127.0.0.1", int(port)
+
+
+class ConnectToType(click.ParamType[tuple[Address, Address]]):
+    """HOST:PORT=ADDR:PORT."""
+
+    name = "HOST:PORT=ADDR:PORT"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[Address, Address]:
+        if isinstance(value, tuple):
+            return value
+        name, equals, target = str(value).partition("=")
+        if not equals:
+            example = "api.openai.com:443=127.0.0.1:9443"
+            self.fail(f"{value!r} is not HOST:PORT=ADDR:PORT, for example {example}", param, ctx)
+        address = AddressType()
+        host, port = address.convert(name, param, ctx)
+        return (host.lower(), port), address.convert(target, param, ctx)
+
+
+OPTIONS = (
+    click.option(
+        "--listen",
+        type=AddressType(),
+        default="127.0.0.1:8080",
+        envvar="PENSTOCK_LISTEN",
+        show_default=True,
+        help="Where clients connect (HTTPS_PROXY). Port 0 picks a free one.",
+    ),
+    click.option(
+        "--admin",
+        type=AddressType(),
+        default="127.0.0.1:9900",
+        envvar="PENSTOCK_ADMIN",
+        show_default=True,
+        help="Health, readiness and metrics.",
+    ),
+    click.option(
+        "--policy",
+        "policies",
+        type=click.Path(path_type=Path),
+        multiple=True,
+        envvar="PENSTOCK_POLICY",
+        help="Policy file or shipped name (observe, default, strict); repeatable. "
+        "Default: the shipped policy 'default'.",
+    ),
+    click.option(
+        "--mode",
+        type=click.Choice(["observe", "shadow", "enforce"]),
+        envvar="PENSTOCK_MODE",
+        help="Overrides the policy's mode: look only, decide without acting, act.",
+    ),
+    click.option(
+        "--state-dir",
+        type=click.Path(path_type=Path, file_okay=False),
+        default=default_state_dir,
+        show_default="the user's state directory",
+        help="CA, audit log, inventory.",
+    ),
+    click.option(
+        "--upstream-ca",
+        type=click.Path(path_type=Path, dir_okay=False, exists=True),
+        envvar="PENSTOCK_UPSTREAM_CA",
+        help="PEM file of roots trusted for upstream servers, besides the public ones.",
+    ),
+    click.option(
+        "--connect-to",
+        type=ConnectToType(),
+        multiple=True,
+        help="Dial ADDR:PORT for HOST:PORT; the name stays. Private endpoints, local servers.",
+    ),
+    click.option(
+        "--transparent",
+        type=AddressType(),
+        help="Also take redirected connections here (pods: 127.0.0.1:15001).",
+    ),
+    click.option("--http2/--no-http2", default=False, help="Offer HTTP/2 to clients."),
+    click.option(
+        "--drain-seconds",
+        type=click.FloatRange(min=0),
+        default=25.0,
+        show_default=True,
+        help="How long running answers may take after SIGTERM.",
+    ),
+    click.option(
+        "--body-mib",
+        type=click.IntRange(min=1, max=1024),
+        default=32,
+        show_default=True,
+        help="Largest request body, and largest answer that is not streamed.",
+    ),
+)
+
+
+def proxy_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the proxy options to a command; it receives them as one ``options`` argument."""
+
+    @wraps(function)
+    def gathered(**values: Any) -> Any:
+        names = ProxyOptions.__dataclass_fields__
+        taken = {name: values.pop(name) for name in list(values) if name in names}
+        taken["connect_to"] = dict(taken["connect_to"])
+        return function(options=ProxyOptions(**taken), **values)
+
+    for option in reversed(OPTIONS):
+        gathered = option(gathered)
+    return gathered

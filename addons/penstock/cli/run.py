@@ -1,0 +1,62 @@
+"""``penstock run``: the proxy in the foreground."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from penstock.cli.options import ProxyOptions, proxy_options
+
+EPILOG = """\b
+Examples:
+  penstock run
+  penstock run --policy payments.yaml --mode shadow
+  penstock run --policy strict --listen 0.0.0.0:8080 --state-dir /var/lib/penstock
+"""
+
+
+@click.command("run", epilog=EPILOG)
+@proxy_options
+@click.option(
+    "--ready-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Written when the ports are open: JSON with listen, admin, pid.",
+)
+def command(options: ProxyOptions, ready_file: Path | None) -> None:
+    """Run the proxy in the foreground until SIGTERM or SIGINT.
+
+    The policy files are watched: a changed file is checked whole and swapped in, a bad one
+    changes nothing. Running answers finish before the process ends.
+    """
+    from penstock.policy.problem import ConfigError
+    from penstock.proxy.service import Service
+    from penstock.proxy.settings import EngineSettings, Limits
+    from penstock.stack import stack
+
+    body_bytes = options.body_mib * 1024 * 1024
+    settings = EngineSettings(
+        state_dir=options.state_dir,
+        listen=options.listen,
+        transparent=options.transparent,
+        admin=options.admin,
+        upstream_ca=options.upstream_ca,
+        connect_to=options.connect_to,
+        http2=options.http2,
+        limits=Limits(
+            request_body_bytes=body_bytes,
+            answer_body_bytes=body_bytes,
+            drain_seconds=options.drain_seconds,
+        ),
+    )
+    service = Service(settings, options.policies, options.mode, stack, ready_file)
+    try:
+        code = service.run()
+    except ConfigError as error:
+        click.echo(str(error), err=True)
+        code = 2
+    except (OSError, ValueError, RuntimeError) as error:
+        click.echo(f"penstock run: {error}", err=True)
+        code = 2
+    sys.exit(code)

@@ -1,0 +1,89 @@
+"""Addon 5, Answer: read what comes back, decide again, change only what a rule changes.
+
+A streamed answer gets one transform, chunk by chunk; a plain one is read whole. An answer
+that nothing may change passes through with its bytes untouched and is read on the side.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any, cast
+
+from mitmproxy import http
+
+from penstock.exchange import Answer as AnswerModel
+from penstock.exchange import HttpAnswer
+from penstock.proxy.answer_stream import AnswerTransform
+from penstock.proxy.call import LiveCall, call_of
+from penstock.proxy.capture import headers_of
+from penstock.proxy.govern import response_of
+from penstock.proxy.governance import Governance
+from penstock.proxy.judge import judge
+from penstock.proxy.stream import StreamTransform
+
+# Content types that are read whole when they are not a stream; others (audio, images, files)
+# pass as they come and only their size is known.
+TEXT_TYPES = ("json", "text/", "xml", "x-www-form-urlencoded")
+
+
+class Answer:
+    """Judges what the other side says."""
+
+    def __init__(self, governance: Governance) -> None:
+        self.governance = governance
+
+    def responseheaders(self, flow: http.HTTPFlow) -> None:
+        live = call_of(flow)
+        response = flow.response
+        assert response is not None  # the hook's promise
+        if live is None:
+            response.stream = True  # not ours: as it comes, never held
+            return
+        with live.own_time():
+            live.status = response.status_code
+            live.first_byte = time.perf_counter()
+            exchange = live.call.exchange
+            exchange.answer = AnswerModel(status=response.status_code)
+            headers = headers_of(response)
+            content_type = headers.get("content-type", "").lower()
+            framing = live.family.framing(exchange, HttpAnswer(live.status, headers), b"")
+            if framing != "none" or (exchange.stream and "content-length" not in headers):
+                live.streamed = framing != "none"
+                drive(response, AnswerTransform(self.governance, live, headers, framing))
+                if live.scanner_for is not None:
+                    response.headers.pop("content-encoding", None)  # it leaves decoded
+            elif content_type and not any(kind in content_type for kind in TEXT_TYPES):
+                drive(response, AnswerTransform(self.governance, live, headers, None))
+
+    def response(self, flow: http.HTTPFlow) -> None:
+        live = call_of(flow)
+        if live is None or live.outcome == "refused" or flow.response is None:
+            return
+        if flow.response.stream or live.call.exchange.answer is None:
+            return
+        with live.own_time():
+            self.judge_plain(live, flow, flow.response)
+
+    def judge_plain(self, live: LiveCall, flow: http.HTTPFlow, response: http.Response) -> None:
+        """Read a buffered answer; apply what the policy says about it."""
+        raw = response.raw_content or b""
+        live.answer_bytes = len(raw)
+        headers = headers_of(response)
+        judged = judge(self.governance, live, response.status_code, headers, raw)
+        if judged.refusal is not None:
+            flow.response = response_of(judged.refusal)
+        elif judged.body is not None:
+            replace_body(response, judged.body)
+
+
+def drive(response: http.Response, transform: StreamTransform) -> None:
+    """Let the engine drive ``transform``; mitmproxy's own type knows callables only."""
+    response.stream = cast(Any, transform)
+
+
+def replace_body(response: http.Response, body: bytes) -> None:
+    """Put an edited, uncoded body in place of the one that came."""
+    response.headers.pop("content-encoding", None)
+    response.raw_content = body
+    if "content-length" in response.headers:
+        response.headers["content-length"] = str(len(body))

@@ -1,0 +1,183 @@
+"""The one stream transform of an answer: from the engine's chunks to the wire room and back.
+
+It keeps the books of the stream (bytes, time, restored placeholders) and says what the
+caller hears when something fails in the middle; reading and editing are ``wire.stream``'s.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from penstock.detect.steps import ScanStep
+from penstock.exchange import HttpAnswer
+from penstock.policy.decision import Decision, Reason
+from penstock.proxy.call import LiveCall
+from penstock.proxy.capture import decoded_body
+from penstock.proxy.governance import Governance
+from penstock.proxy.judge import judge
+from penstock.wire.family import Channel, Framing, Refusal
+from penstock.wire.stream import AnswerStream, ChannelScanner
+
+# How much of a stream is looked at to tell its framing when its head does not say.
+SNIFFED_BYTES = 512
+# A document in place of a stream is an error message or a whole answer; as buffered answers.
+WHOLE_BYTES_MAX = 32 * 1024 * 1024
+
+
+class AnswerTransform:
+    """``proxy.stream.StreamTransform`` over one call's answer.
+
+    ``framing`` "none" means: the head did not say, look at the first bytes; None means
+    that nothing of it is read (audio, images), bytes are only counted.
+    """
+
+    def __init__(
+        self,
+        governance: Governance,
+        live: LiveCall,
+        headers: Mapping[str, str],
+        framing: Framing | None,
+    ) -> None:
+        self.governance = governance
+        self.live = live
+        self.headers = headers
+        self.framing = framing
+        self.stream: AnswerStream | None = None
+        self.whole: list[bytes] | None = None  # no stream after all: one document, kept to its end
+        self.whole_bytes = 0
+        self.finished = False
+        self.changes_length = live.scanner_for is not None and framing is not None
+        if framing not in (None, "none"):
+            self.open(framing)
+
+    def open(self, framing: Framing) -> None:
+        live = self.live
+        self.stream = AnswerStream(
+            live.call.exchange,
+            live.family,
+            framing,
+            self.scanner if live.scanner_for is not None else None,
+            coding=self.headers.get("content-encoding", ""),
+            on_problem=self.unreadable,
+        )
+
+    def scanner(self, channel: Channel) -> ChannelScanner | None:
+        """The policy's scanner for a channel, its edits counted."""
+        assert self.live.scanner_for is not None  # see open
+        scanner = self.live.scanner_for(channel)
+        return None if scanner is None else Counting(scanner, self.live)
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        began = time.perf_counter()
+        try:
+            self.live.answer_bytes += len(chunk)
+            if self.framing is None:
+                return [chunk]
+            if self.stream is None and self.whole is None:
+                self.sniff(chunk)
+            if self.stream is not None:
+                return self.stopped(self.stream.feed(chunk))
+            return self.keep(chunk)
+        finally:
+            self.live.own_seconds += time.perf_counter() - began
+
+    def end(self) -> list[bytes]:
+        began = time.perf_counter()
+        try:
+            if self.stream is not None:
+                return self.stopped(self.stream.end())
+            return self.judged() if self.whole else []
+        finally:
+            self.live.own_seconds += time.perf_counter() - began
+
+    def sniff(self, chunk: bytes) -> None:
+        """The head lied or said nothing: let the family look at the first bytes."""
+        live = self.live
+        head = HttpAnswer(live.status or 200, self.headers)
+        framing = live.family.framing(live.call.exchange, head, chunk[:SNIFFED_BYTES])
+        live.streamed = framing != "none"
+        if live.streamed:
+            self.open(framing)
+        else:
+            self.whole = []
+
+    def keep(self, chunk: bytes) -> list[bytes]:
+        """Part of one document. Held back when it may have to change, else only copied."""
+        assert self.whole is not None  # see feed
+        self.whole_bytes += len(chunk)
+        if self.whole_bytes <= WHOLE_BYTES_MAX:
+            self.whole.append(chunk)
+        elif self.changes_length:
+            raise ValueError("an announced stream is one document, and too large to be judged")
+        else:
+            self.whole = []  # nothing may change; its contents stay unread
+        return [] if self.changes_length else [chunk]
+
+    def judged(self) -> list[bytes]:
+        """The document is complete: judge it as a plain answer."""
+        live, raw = self.live, b"".join(self.whole or [])
+        judged = judge(self.governance, live, live.status or 200, dict(self.headers), raw)
+        if not self.changes_length:
+            return []
+        if judged.refusal is not None:
+            return [judged.refusal.body]
+        if judged.body is not None:
+            return [judged.body]
+        return [decoded_body(dict(self.headers), raw)]  # the head said: no coding
+
+    def stopped(self, out: list[bytes]) -> list[bytes]:
+        """Note a refusal in the middle of the stream; the engine ends the answer after it."""
+        assert self.stream is not None  # feed and end have one
+        refusal = self.stream.stopped
+        if refusal is not None and not self.finished:
+            self.finished = True
+            self.live.outcome = "refused"
+            judged = self.live.answer_decision or Decision()
+            judged.verdict = judged.would = "deny"
+            judged.refusal = refusal
+            judged.reasons.append(Reason(refusal.rule, "deny", "deny", refusal.message))
+            self.live.answer_decision = judged
+        return out
+
+    def unreadable(self, problem: str) -> Refusal | None:
+        """A stream that cannot be read on: refused where rules had to look into it."""
+        policy, live = self.governance.policy, self.live
+        live.failure_reason = problem
+        if live.scanner_for is None or policy.mode != "enforce" or policy.on_error == "allow":
+            live.failure = "failed_open" if live.scanner_for is not None else ""
+            return None
+        live.failure = "failed_closed"
+        message = f"The answer cannot be inspected: {problem}."
+        return Refusal(403, "policy_denied", message, "penstock.unreadable", live.call.id)
+
+    def failed(self, error: BaseException) -> list[bytes]:
+        """A scanner or the reader raised: the API's own error event, then a well-formed end."""
+        live = self.live
+        live.failure, live.failure_reason = "failed_closed", type(error).__name__
+        live.outcome = "refused"
+        message = "A check of the answer failed, so the rest of it was withheld."
+        refusal = Refusal(403, "check_failed", message, "penstock.failed", live.call.id)
+        return [live.family.stream_refusal(live.call.exchange, refusal)]
+
+
+class Counting:
+    """A scanner that counts what it changes and the time it takes."""
+
+    def __init__(self, scanner: ChannelScanner, live: LiveCall) -> None:
+        self.scanner = scanner
+        self.live = live
+
+    def feed(self, text: str) -> ScanStep:
+        return self.counted(self.scanner.feed, text)
+
+    def finish(self) -> ScanStep:
+        return self.counted(self.scanner.finish)
+
+    def counted(self, act: Any, *arguments: str) -> ScanStep:
+        began = time.perf_counter()
+        step: ScanStep = act(*arguments)
+        self.live.check_seconds += time.perf_counter() - began
+        self.live.answer_edits += len(step.replacements)
+        return step

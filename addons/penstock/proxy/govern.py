@@ -1,0 +1,132 @@
+"""Addon 4, Govern: decide about the request, and act.
+
+The decision is ``policy.decide``, pure; this addon gives it what it asks for and does what
+it says: nothing, edited bytes, or a refusal in the API's own error shape.
+"""
+
+from __future__ import annotations
+
+import time
+
+from mitmproxy import http
+
+from penstock.exchange import HttpAnswer
+from penstock.policy.answer import answer_scanner
+from penstock.policy.decide import decide
+from penstock.policy.decision import Decision, Reason
+from penstock.proxy.call import LiveCall, call_of
+from penstock.proxy.governance import Governance
+from penstock.wire import edits
+from penstock.wire.family import Refusal
+
+# An edited body no longer fits these: the caller signed or hashed what it sent.
+BODY_SIGNATURES = ("content-md5", "digest", "content-digest", "x-amz-content-sha256", "signature")
+SIGNED_SCHEMES = ("AWS4-", "Signature ")
+
+
+class Govern:
+    """Lets a request go, changes it, or answers it."""
+
+    def __init__(self, governance: Governance) -> None:
+        self.governance = governance
+
+    def request(self, flow: http.HTTPFlow) -> None:
+        live = call_of(flow)
+        if live is None or flow.response is not None:
+            return
+        with live.own_time():
+            self.decide(live, flow)
+            if live.decision.verdict == "deny":
+                self.refuse(live, flow)
+                return
+            if live.decision.edits:
+                self.edit(live, flow)
+            self.prepare_answer(live, flow)
+
+    def decide(self, live: LiveCall, flow: http.HTTPFlow) -> None:
+        policy = self.governance.policy
+        began = time.perf_counter()
+        unread = self.unread(live, flow)
+        if unread is None:
+            state = self.governance.state_for(live.call.caller)
+            live.decision = decide(policy, live.call, state, time.time())
+        else:
+            enforced = policy.mode == "enforce" and policy.on_error == "deny"
+            live.decision = refused(live, "penstock.unreadable", unread, enforced)
+            live.decision.policy_hash = policy.hash
+        live.check_seconds += time.perf_counter() - began
+
+    def unread(self, live: LiveCall, flow: http.HTTPFlow) -> str | None:
+        """Why the call cannot be judged as a whole, None when it can.
+
+        What is judged must be what is sent: a body nobody can read, or that two parsers
+        read differently, is not let through unjudged where rules look into bodies.
+        """
+        policy = self.governance.policy
+        if not policy.content_rules and not policy.tools:
+            return None
+        if live.uninspectable is not None:
+            return f"The request body cannot be inspected: {live.uninspectable}."
+        if live.call.exchange.problem is not None:
+            return f"The request body is ambiguous: {live.call.exchange.problem}."
+        if live.request.headers.get("upgrade", "").lower() == "websocket":
+            return "WebSocket messages are not inspected; use the API over plain HTTP."
+        return None
+
+    def edit(self, live: LiveCall, flow: http.HTTPFlow) -> None:
+        """Put the edited body in place of the caller's; refuse where that would break it."""
+        signed = signature_over_body(live)
+        if signed is not None:
+            message = f"The body must be changed, but the caller signed it ({signed})."
+            live.decision.edits.clear()
+            denied = refused(live, live.decision.reasons[0].rule, message, enforced=True)
+            denied.findings = live.decision.findings
+            denied.policy_hash = live.decision.policy_hash
+            live.decision = denied
+            self.refuse(live, flow)
+            return
+        body = edits.apply(live.request.body, live.decision.edits)
+        headers = flow.request.headers
+        headers.pop("content-encoding", None)  # what was judged is the decoded body
+        flow.request.raw_content = body
+        if "content-length" in headers:
+            headers["content-length"] = str(len(body))
+
+    def refuse(self, live: LiveCall, flow: http.HTTPFlow) -> None:
+        assert live.decision.refusal is not None  # a denial carries its refusal
+        live.outcome = "refused"
+        answer = live.family.refusal(live.decision.refusal)
+        live.status = answer.status
+        flow.response = response_of(answer)
+
+    def prepare_answer(self, live: LiveCall, flow: http.HTTPFlow) -> None:
+        """Ask for an uncompressed answer where it may have to be edited."""
+        state = self.governance.state_for(live.call.caller)
+        live.scanner_for = answer_scanner(self.governance.policy, live.call, state)
+        if live.scanner_for is not None and "accept-encoding" in flow.request.headers:
+            flow.request.headers["accept-encoding"] = "identity"
+
+
+def refused(live: LiveCall, rule: str, message: str, enforced: bool) -> Decision:
+    """A denial by the proxy itself, in the words of a Decision."""
+    decision = Decision(verdict="deny" if enforced else "allow", would="deny")
+    decision.reasons.append(Reason(rule, "deny", "deny", message, enforced))
+    if enforced:
+        decision.refusal = Refusal(403, "policy_denied", message, rule, live.call.id)
+    return decision
+
+
+def signature_over_body(live: LiveCall) -> str | None:
+    """The header that signs or hashes the request's body, if there is one."""
+    headers = live.request.headers
+    if headers.get("x-amz-content-sha256") == "UNSIGNED-PAYLOAD":
+        return None
+    for scheme in SIGNED_SCHEMES:
+        if headers.get("authorization", "").startswith(scheme):
+            return scheme.rstrip("- ")
+    return next((name for name in BODY_SIGNATURES if name in headers), None)
+
+
+def response_of(answer: HttpAnswer) -> http.Response:
+    """An answer of ours as mitmproxy wants it; content-length is set from the body."""
+    return http.Response.make(answer.status, answer.body, dict(answer.headers))

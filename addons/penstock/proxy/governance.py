@@ -1,0 +1,167 @@
+"""What the addons of the stack share: policy, detectors, vault, quotas, prices, recorder.
+
+One Governance per process. It owns everything a decision depends on and binds it to one
+caller at a time (CallState); the addons own nothing.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from hashlib import blake2b
+
+from penstock.caller import ProcessFinder, workload_from
+from penstock.destinations import is_ai, matches
+from penstock.detect import Detectors
+from penstock.detect.memo import Memo
+from penstock.detect.placeholders import Vault
+from penstock.exchange import Caller, Finding, Usage, Zone
+from penstock.meter.estimator import Estimator, output_cap
+from penstock.meter.prices import Prices
+from penstock.meter.quotas import Quotas
+from penstock.policy.call import Call
+from penstock.policy.decision import Mode
+from penstock.policy.policy import Policy
+from penstock.policy.source import PolicySource
+from penstock.policy.state import ChannelScanner, Estimate
+from penstock.proxy.keys import Keys
+from penstock.proxy.runtime import Wish
+from penstock.record.recorder import Recorder
+
+# Hosts whose interception was decided; a laptop meets some hundred, an attacker any number.
+WISHES_MAX = 4096
+DIGEST_BYTES = 8
+
+
+class Governance:
+    """The shared parts. ``policy`` is the policy in force; it changes by ``reload`` only."""
+
+    def __init__(
+        self,
+        *,
+        source: PolicySource,
+        mode: Mode | None,
+        keys: Keys,
+        quotas: Quotas,
+        recorder: Recorder,
+    ) -> None:
+        self.source = source
+        self.mode = mode
+        self.keys = keys
+        self.quotas = quotas
+        self.recorder = recorder
+        self.vault = Vault(keys.placeholders)
+        self.estimator = Estimator()
+        self.prices = Prices()
+        self.workload = workload_from(os.environ)
+        # In a pod the caller is the workload; on a laptop it is a process.
+        self.processes = None if self.workload.pod else ProcessFinder()
+        self.wishes: OrderedDict[tuple[str, int], Wish] = OrderedDict()
+        self.adopt(source.policy)
+
+    def adopt(self, policy: Policy) -> None:
+        """Make ``policy`` the one in force. Calls under way keep the decision they have."""
+        self.policy = policy.with_mode(self.mode) if self.mode else policy
+        self.memo = Memo(Detectors(self.policy.finding_types), self.keys.digest)
+        self.wishes.clear()
+
+    def reload(self) -> bool:
+        """Take up changed policy files; True when another policy is in force now."""
+        if not self.source.poll():
+            return False
+        self.adopt(self.source.policy)
+        return True
+
+    def names(self, host: str, port: int) -> bool:
+        """True when the policy names this host: in a rule, or under ``intercept``."""
+        patterns = self.policy.named_hosts
+        if isinstance(self.policy.intercept, tuple):
+            patterns += self.policy.intercept
+        return any(matches(pattern, host, port) for pattern in patterns)
+
+    def wants(self, host: str, port: int) -> Wish:
+        """Decrypt, pass through, or refuse a destination (design section 8, ``intercept``)."""
+        key = host, port
+        wish = self.wishes.get(key)
+        if wish is None:
+            wish = self.wishes[key] = self.wish(host, port)
+            if len(self.wishes) > WISHES_MAX:
+                self.wishes.popitem(last=False)
+        return wish
+
+    def wish(self, host: str, port: int) -> Wish:
+        if self.policy.intercept == "all" or is_ai(host, port) or self.names(host, port):
+            return "intercept"
+        if self.policy.other_traffic == "deny" and self.policy.mode == "enforce":
+            return "deny"
+        return "tunnel"
+
+    def estimate(self, caller: str, call: Call) -> Estimate:
+        """What a call is expected to use: learned tokens, and their price once prices are loaded."""
+        exchange = call.exchange
+        cap = output_cap(exchange.parameters)
+        expected = self.estimator.estimate(caller, exchange.model or "", call.body_bytes, cap)
+        usd = Decimal(0)
+        if self.prices.loaded:
+            usage = Usage(input_total=expected.input_tokens, output_total=expected.output_tokens)
+            provider, model = call.destination.provider, exchange.model
+            price = self.prices.price(provider, exchange.api, model, None, usage)
+            usd = price.usd or usd
+        return Estimate(expected.input_tokens, expected.output_tokens, usd)
+
+    def state_for(self, caller: Caller) -> CallState:
+        """What a decision about this caller's call may ask for."""
+        return CallState(self, caller_key(caller))
+
+
+def caller_key(caller: Caller) -> str:
+    """Whose placeholders: nobody else's answer may restore them.
+
+    The parts that stay the same over one application's conversation, and differ between
+    users, keys and programs that share a proxy.
+    """
+    workload, process = caller.workload, caller.process
+    parts = (
+        workload.namespace,
+        workload.pod or workload.name,
+        caller.user,
+        caller.credential,
+        process.name if process else None,
+        process.user if process else None,
+    )
+    return "\x1f".join(part or "" for part in parts)
+
+
+@dataclass(slots=True, frozen=True)
+class CallState:
+    """``policy.state.State`` over the shared parts, bound to one caller."""
+
+    governance: Governance
+    caller_key: str
+
+    @property
+    def quotas(self) -> Quotas:
+        return self.governance.quotas
+
+    def findings(self, text: str, zone: Zone) -> Sequence[Finding]:
+        return self.governance.memo.scan(text, zone)
+
+    def seal(self, type_name: str, value: str) -> str:
+        return self.governance.vault.seal(type_name, value, self.caller_key)
+
+    def digest(self, type_name: str, value: str) -> str:
+        key = self.governance.keys.digest
+        return hmac.new(key, f"{type_name}\x1f{value}".encode(), blake2b).hexdigest()[
+            : 2 * DIGEST_BYTES
+        ]
+
+    def restorer(self, nested: bool) -> ChannelScanner | None:
+        vault = self.governance.vault
+        return vault.restorer(self.caller_key, nested) if vault.holds(self.caller_key) else None
+
+    def estimate(self, call: Call) -> Estimate:
+        return self.governance.estimate(self.caller_key, call)

@@ -1,0 +1,71 @@
+"""Judge a whole answer: decode, read, decide; say what body has to leave instead.
+
+Used for buffered answers, and for those that were announced as a stream and turned out
+to be one document.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from penstock.exchange import HttpAnswer
+from penstock.policy.answer import decide_answer
+from penstock.policy.decision import Decision
+from penstock.proxy.call import LiveCall
+from penstock.proxy.capture import UninspectableError, decoded_body
+from penstock.proxy.govern import refused
+from penstock.proxy.governance import Governance
+from penstock.wire import edits
+
+
+@dataclass(slots=True, frozen=True)
+class Judged:
+    """``refusal`` replaces the answer, ``body`` its (now uncoded) body; both None: as it came."""
+
+    refusal: HttpAnswer | None = None
+    body: bytes | None = None
+
+
+AS_IT_CAME = Judged()
+
+
+def judge(
+    governance: Governance, live: LiveCall, status: int, headers: dict[str, str], raw: bytes
+) -> Judged:
+    """Read the answer into the exchange and apply the policy to it."""
+    try:
+        answer = HttpAnswer(status, headers, decoded_body(headers, raw))
+    except UninspectableError as error:
+        return unread(governance, live, str(error))
+    leaves = live.family.read_answer(live.call.exchange, answer)
+    began = time.perf_counter()
+    state = governance.state_for(live.call.caller)
+    decision = decide_answer(governance.policy, live.call, leaves, state, time.time())
+    live.check_seconds += time.perf_counter() - began
+    live.answer_decision = decision
+    if decision.verdict == "deny":
+        return refuse(live, decision)
+    if not decision.edits:
+        return AS_IT_CAME
+    live.answer_edits = len(decision.edits)
+    return Judged(body=edits.apply(answer.body, decision.edits))
+
+
+def unread(governance: Governance, live: LiveCall, why: str) -> Judged:
+    """An answer nobody can read: refused where a rule had to look into it."""
+    if live.scanner_for is None:
+        return AS_IT_CAME
+    policy = governance.policy
+    enforced = policy.mode == "enforce" and policy.on_error == "deny"
+    message = f"The answer cannot be inspected: {why}."
+    live.answer_decision = refused(live, "penstock.unreadable", message, enforced)
+    return refuse(live, live.answer_decision) if enforced else AS_IT_CAME
+
+
+def refuse(live: LiveCall, decision: Decision) -> Judged:
+    assert decision.refusal is not None  # a denial carries its refusal
+    live.outcome = "refused"
+    answer = live.family.refusal(decision.refusal)
+    live.status = answer.status
+    return Judged(refusal=answer)

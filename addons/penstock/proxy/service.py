@@ -1,0 +1,186 @@
+"""Everything that runs in one ``penstock run``: engine, addons, admin address, upkeep.
+
+Made in an order that cannot be caught half-way: configuration errors before anything is
+opened, the CA's files before the proxy's port, readiness last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from mitmproxy import http
+
+from penstock.meter.quotas import Quotas
+from penstock.policy.decision import Mode
+from penstock.policy.source import PolicySource
+from penstock.proxy import engine, keys
+from penstock.proxy.admin import Admin
+from penstock.proxy.call import call_of
+from penstock.proxy.governance import Governance
+from penstock.proxy.runtime import Callbacks, Failure, Listening
+from penstock.proxy.settings import EngineSettings
+from penstock.record.audit import AuditLog
+from penstock.record.inventory import Inventory
+from penstock.record.metrics import Metrics
+from penstock.record.recorder import Recorder, Sink
+
+logger = logging.getLogger(__name__)
+
+Addon = Any  # an addon is a plain class with a method per hook; mitmproxy has no base class
+
+# How often files are looked at, sinks flushed, expired reservations given back.
+UPKEEP_SECONDS = 1.0
+
+
+@dataclass(slots=True)
+class Service:
+    """One running proxy. ``stack`` makes the addons; see ``penstock.stack``."""
+
+    settings: EngineSettings
+    policies: Sequence[Path]
+    mode: Mode | None
+    stack: Callable[[Governance], list[Addon]]
+    ready_file: Path | None = None
+    governance: Governance = field(init=False)
+    metrics: Metrics = field(init=False)
+    refusals: Counter[str] = field(default_factory=Counter)
+    ready: bool = False
+    listening: Listening | None = None
+
+    def run(self) -> int:
+        """Serve until a signal; the process's exit code.
+
+        Raises:
+            ConfigError: the policy cannot be loaded. Nothing was opened.
+            OSError, ValueError: the state directory or a port cannot be used.
+        """
+        source = PolicySource(self.policies)
+        state = self.settings.state_dir
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.metrics = Metrics()
+        self.governance = Governance(
+            source=source,
+            mode=self.mode,
+            keys=keys.load_or_create(state),
+            quotas=Quotas(),
+            recorder=Recorder(self.sinks(state)),
+        )
+        self.note_policy()
+        return asyncio.run(self.serve())
+
+    def sinks(self, state: Path) -> list[Sink]:
+        sinks: list[Sink] = [AuditLog(state), self.metrics, Inventory(state / "inventory.json")]
+        if any(name in os.environ for name in OTLP_VARIABLES):
+            from penstock.record.telemetry import Telemetry
+
+            sinks.append(Telemetry(os.environ))
+        return sinks
+
+    async def serve(self) -> int:
+        assert self.settings.admin is not None  # the command line has a default
+        admin = Admin(
+            *self.settings.admin,
+            metrics=self.metrics.expose,
+            ready=lambda: self.ready,
+            status=self.status,
+        )
+        self.settings = replace(self.settings, admin=admin.address)
+        await admin.start()
+        upkeep = asyncio.create_task(self.upkeep())
+        callbacks = Callbacks(
+            wants=self.governance.wants,
+            on_error=self.on_error,
+            ready=lambda listening: self.started(listening, admin.address),
+            draining=self.draining,
+            refused=self.refused,
+        )
+        try:
+            return await engine.serve(self.settings, self.stack(self.governance), callbacks)
+        finally:
+            self.ready = False
+            upkeep.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await upkeep
+            await asyncio.to_thread(self.governance.recorder.close)
+            await admin.stop()
+
+    def started(self, listening: Listening, admin: tuple[str, int]) -> None:
+        """The ports are open: say where."""
+        self.listening, self.ready = listening, True
+        if self.ready_file is not None:
+            where = {
+                "listen": "{}:{}".format(*listening.proxy),
+                "admin": "{}:{}".format(*admin),
+                "pid": os.getpid(),
+            }
+            draft = self.ready_file.with_name(f".{self.ready_file.name}.{os.getpid()}")
+            draft.write_text(json.dumps(where))
+            draft.replace(self.ready_file)
+
+    def draining(self) -> None:
+        self.ready = False
+
+    def refused(self, code: str, host: str) -> None:
+        """A connection was refused before there was a call."""
+        self.refusals[code] += 1
+
+    def on_error(self, failure: Failure) -> Literal["deny", "allow"]:
+        """The one decision about a check that raised (design rule 5)."""
+        policy = self.governance.policy
+        verdict: Literal["deny", "allow"] = (
+            "deny" if policy.mode == "enforce" and policy.on_error == "deny" else "allow"
+        )
+        if isinstance(failure.subject, http.HTTPFlow) and (live := call_of(failure.subject)):
+            live.failure = "failed_closed" if verdict == "deny" else "failed_open"
+            live.failure_reason = f"{failure.where}: {type(failure.error).__name__}"
+        return verdict
+
+    def note_policy(self) -> None:
+        policy = self.governance.policy
+        self.metrics.policy_loaded(policy.hash, policy.mode, time.time())
+
+    async def upkeep(self) -> None:
+        """Once a second: changed policy files, expired reservations, slow work of the sinks."""
+        while True:
+            await asyncio.sleep(UPKEEP_SECONDS)
+            before = self.governance.source.status()
+            if await asyncio.to_thread(self.governance.source.poll):
+                self.governance.adopt(self.governance.source.policy)
+                self.note_policy()
+                logger.warning("policy reloaded: %s", self.governance.policy.hash)
+            elif self.governance.source.status() != before:
+                self.metrics.policy_refused()
+                logger.error("a changed policy was refused; the old one stays in force")
+            self.governance.quotas.expire(time.time())
+            await asyncio.to_thread(self.governance.recorder.flush)
+
+    def status(self) -> dict[str, Any]:
+        """What ``/status`` shows: no prompt text, no key, no caller."""
+        governance = self.governance
+        return {
+            "ready": self.ready,
+            "listen": self.listening and "{}:{}".format(*self.listening.proxy),
+            "policy": {
+                "name": governance.policy.name,
+                "hash": governance.policy.hash,
+                "mode": governance.policy.mode,
+                "rules": len(governance.policy.rules),
+            },
+            "connections_refused": dict(self.refusals),
+            "recording_failures": dict(governance.recorder.failures),
+            "open_reservations": governance.quotas.open_reservations,
+        }
+
+
+# Either of them switches telemetry on (OpenTelemetry, OTLP exporter specification).
+OTLP_VARIABLES = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")

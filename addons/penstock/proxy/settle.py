@@ -1,0 +1,137 @@
+"""Addon 6, Settle: what the call used, what it cost, what its limits get back.
+
+The provider's own numbers where it gave any; else our estimate, marked so. A call that
+was refused or never answered gives its reservation back; one that was aborted or cut is
+settled with what was seen.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable
+from decimal import Decimal
+
+from mitmproxy import http
+
+from penstock.exchange import Answer, Usage
+from penstock.meter.windows import Amount
+from penstock.proxy.call import LiveCall, call_of
+from penstock.proxy.governance import Governance, caller_key
+from penstock.record.record import Outcome
+
+# Output we have to count ourselves: characters per token, as in English and code.
+CHARACTERS_PER_TOKEN = 4
+# Operations whose answers cost tokens. Listing models or uploading a file does not.
+METERED = ("chat", "text_completion", "generate_content", "embeddings")
+
+
+class Settle:
+    """Closes the books of a call, once."""
+
+    def __init__(self, governance: Governance) -> None:
+        self.governance = governance
+
+    def response(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
+        live = call_of(flow)
+        if live is None or live.settled:
+            return None
+        answer = live.call.exchange.answer
+        if live.outcome == "answered" and live.streamed and answer and not answer.complete:
+            live.outcome = "cut"
+        return self.settle(live)
+
+    def error(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
+        live = call_of(flow)
+        if live is None or live.settled:
+            return None
+        if live.outcome == "answered":
+            live.outcome = outcome_of(flow, live)
+        return self.settle(live)
+
+    def settle(self, live: LiveCall) -> Awaitable[None] | None:
+        """Settle now, or as soon as prices are loaded (once per process)."""
+        live.settled = True
+        answer = live.call.exchange.answer
+        if answer is None or live.outcome == "refused":
+            if live.decision.reservation is not None:
+                self.governance.quotas.release(time.time(), live.decision.reservation)
+            return None
+        self.account(live, answer)
+        if has_tokens(answer.usage) and not self.governance.prices.loaded:
+            return self.price_later(live, answer)
+        self.price(live, answer)
+        return None
+
+    def account(self, live: LiveCall, answer: Answer) -> None:
+        """Make sure the answer has a usage, the provider's or ours; learn from the former."""
+        usage, exchange = answer.usage, live.call.exchange
+        key = caller_key(live.call.caller)
+        model = exchange.model or ""
+        if usage.input_total is not None or usage.output_total is not None:
+            self.governance.estimator.learn(
+                key, model, live.call.body_bytes, usage.input_total or 0, usage.output_total or 0
+            )
+        elif exchange.operation in METERED and live.answered_well and usage.counted_tokens is None:
+            expected = self.governance.estimator.estimate(key, model, live.call.body_bytes, None)
+            usage.input_total = expected.input_tokens
+            usage.output_total = spoken_characters(answer) // CHARACTERS_PER_TOKEN
+            usage.estimated = True
+
+    async def price_later(self, live: LiveCall, answer: Answer) -> None:
+        await self.governance.prices.load()
+        self.price(live, answer)
+
+    def price(self, live: LiveCall, answer: Answer) -> None:
+        """Price the usage and give the limits back what was not used."""
+        now, exchange = time.time(), live.call.exchange
+        if has_tokens(answer.usage):
+            price = self.governance.prices.price(
+                live.call.destination.provider,
+                exchange.api,
+                exchange.model,
+                answer.model,
+                answer.usage,
+                now,
+            )
+            live.cost_usd, live.price_source = price.usd, price.source
+        reservation = live.decision.reservation
+        if reservation is None:
+            return
+        if not live.answered_well and not has_tokens(answer.usage):
+            self.governance.quotas.release(now, reservation)
+            return
+        self.governance.quotas.settle(now, reservation, spent(live, answer.usage))
+
+
+def outcome_of(flow: http.HTTPFlow, live: LiveCall) -> Outcome:
+    """Why a flow ended with an error: the client went away, or the other side did."""
+    if flow.error is not None and "client disconnected" in flow.error.msg.lower():
+        return "aborted"
+    return "cut" if live.first_byte is not None else "failed"
+
+
+def has_tokens(usage: Usage) -> bool:
+    """True when there is anything to price."""
+    return bool(usage.input_total or usage.output_total)
+
+
+def spoken_characters(answer: Answer) -> int:
+    """Characters of everything the answer says, reasoning and tool arguments included."""
+    parts = (part for message in answer.messages for part in message.parts)
+    return sum(len(part.text or "") + len(str(part.arguments or "")) for part in parts)
+
+
+def spent(live: LiveCall, usage: Usage) -> dict[str, Amount]:
+    """Amounts by unit, as ``Quotas.settle`` wants them. An unknown price is left out."""
+    given, made = usage.input_total or 0, usage.output_total or 0
+    amounts: dict[str, Amount] = {
+        "tokens": given + made,
+        "input_tokens": given,
+        "output_tokens": made,
+        "requests": 1,
+    }
+    if live.cost_usd is not None:
+        amounts["usd"] = live.cost_usd
+    elif not has_tokens(usage):
+        amounts["usd"] = Decimal(0)
+    return amounts

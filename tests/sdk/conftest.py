@@ -1,0 +1,80 @@
+"""A provider, a running penstock, and the environment that sends SDKs through it."""
+
+from __future__ import annotations
+
+import secrets
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.harness import Penstock, Upstream, https_server, running_penstock
+from tests.sdk.provider import HOSTS, Provider
+
+POLICY = """
+version: 1
+name: sdk-tests
+mode: enforce
+rules:
+  - id: approved-models
+    allow:
+      providers: [openai, anthropic, gemini]
+      models: [gpt-5*, claude-*, gemini-*, text-embedding-*]
+    message: Use an approved model.
+  - id: no-secrets-out
+    redact:
+      find: [secret, pii.email]
+      in: [request]
+      with: placeholder
+  - id: one-call-a-minute
+    limit: {requests: 1, every: 1m, per: [workload]}
+    when: request.model == "gpt-5-minute"
+  - id: one-call-a-day
+    limit: {requests: 1, every: 1d, per: [workload]}
+    when: request.model == "gpt-5-day" || request.model == "claude-day"
+"""
+
+
+@pytest.fixture(scope="session")
+def provider() -> Provider:
+    return Provider()
+
+
+@pytest.fixture(scope="session")
+def upstream(provider: Provider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Upstream]:
+    folder = tmp_path_factory.mktemp("provider")
+    with https_server(folder, provider.application, HOSTS) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def proxy(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Penstock]:
+    with running_penstock(tmp_path_factory.mktemp("penstock"), POLICY, upstream) as started:
+        yield started
+
+
+@pytest.fixture
+def through_proxy(proxy: Penstock, monkeypatch: pytest.MonkeyPatch) -> Penstock:
+    """SDK clients made in the test find the proxy and its CA in the environment."""
+    for name, value in proxy.environment.items():
+        monkeypatch.setenv(name, value)
+    return proxy
+
+
+@pytest.fixture
+def secret() -> str:
+    """A well-formed GitHub token nobody ever had: the end is a CRC-32 in base 62."""
+    digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+    body = "".join(secrets.choice(digits) for _ in range(30))
+    checksum, end = zlib.crc32(body.encode()), ""
+    while len(end) < 6:
+        checksum, digit = divmod(checksum, 62)
+        end = digits[digit] + end
+    return f"ghp_{body}{end}"
+
+
+@pytest.fixture
+def written(proxy: Penstock) -> Path:
+    """Where everything the proxy writes ends up."""
+    return proxy.state.parent
