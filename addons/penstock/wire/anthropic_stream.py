@@ -7,12 +7,12 @@ the last value of each wins, none is added. It never assumes an order of events.
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from penstock.exchange import Answer, CallError, Exchange, Message, Part, Usage, Zone
 from penstock.wire.anthropic_content import read_block
 from penstock.wire.family import Channel, Delta
+from penstock.wire.growing import Growing
 from penstock.wire.json_family import started_answer, string_deltas
 from penstock.wire.loose import as_count, as_dict, as_text, total
 from penstock.wire.zones import Mark, Marks
@@ -34,8 +34,8 @@ class AnthropicReader:
         self.message = Message("assistant")
         self.usage: dict[str, Any] = {}
         self.parts: dict[int, list[Part]] = {}
-        self.pieces: dict[int, list[str]] = {}
-        self.growing: dict[int, set[Channel]] = {}
+        self.growing = Growing()
+        self.channels: dict[int, set[Channel]] = {}
 
     def event(self, name: str | None, document: Any) -> list[Delta]:
         """Take one event (its own ``type`` counts, not the SSE name); return its texts."""
@@ -61,11 +61,7 @@ class AnthropicReader:
 
     def end(self) -> None:
         """Join the pieces of each block; completeness was told by ``message_stop``."""
-        for index, pieces in self.pieces.items():
-            parts = self.parts.get(index)
-            if parts:
-                _settle(parts[0], "".join(pieces))
-        self.pieces.clear()
+        self.growing.settle()
 
     def _start(self, message: dict[str, Any]) -> list[Delta]:
         self.answer.id = as_text(message.get("id"))
@@ -98,14 +94,15 @@ class AnthropicReader:
         text = as_text(delta.get(field))
         if text is None:
             return []
-        self.pieces.setdefault(index, []).append(text)
+        if self.parts.get(index):
+            self.growing.add(self.parts[index][0], text)
         channel = Channel((index, field), zone, nested=kind == "input_json_delta")
-        self.growing.setdefault(index, set()).add(channel)
+        self.channels.setdefault(index, set()).add(channel)
         return [Delta(channel, ("delta", field), text)]
 
     def _stop(self, index: int) -> list[Delta]:
         """The block ends, and with it every text that grew in it."""
-        return [Delta(channel, (), "", last=True) for channel in self.growing.pop(index, ())]
+        return [Delta(channel, (), "", last=True) for channel in self.channels.pop(index, ())]
 
     def _message_delta(self, event: dict[str, Any]) -> list[Delta]:
         delta = as_dict(event.get("delta"))
@@ -163,18 +160,3 @@ def _of_growing_channel(delta: Delta, index: int) -> Delta:
     if len(delta.path) == 2 and field in ("text", "thinking", "content"):
         return Delta(Channel((index, field), delta.channel.zone), delta.path, delta.text)
     return delta
-
-
-def _settle(part: Part, text: str) -> None:
-    if part.kind in ("tool_call", "server_tool_call"):
-        if text.strip():
-            part.arguments = _arguments(text)
-    elif part.kind in ("text", "reasoning"):
-        part.text = (part.text or "") + text
-
-
-def _arguments(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return text

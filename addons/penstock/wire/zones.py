@@ -45,7 +45,7 @@ class Mark:
     """What a family knows about a place of the document and all that is below it.
 
     ``text`` is shown to rules instead of the string itself (a decoded blob: never editable).
-    ``media`` says that the string is binary content and not text: no leaf at all.
+    ``media`` says that the string is encoded bytes and not text.
     """
 
     zone: Zone = "other"
@@ -73,8 +73,7 @@ def leaves(document: Any, marks: Mapping[Path, Mark]) -> tuple[list[Leaf], str |
         path, value, inherited = waiting.pop()
         mark = marks.get(path, inherited)
         if isinstance(value, str):
-            if not mark.media:
-                found.append(_leaf(path, value, mark))
+            found.append(_leaf(path, value, mark))
             continue
         if len(path) > MAX_DEPTH or len(found) > MAX_LEAVES:
             problem = f"nested deeper than {MAX_DEPTH} or more than {MAX_LEAVES} strings"
@@ -134,7 +133,7 @@ def _leaf(path: Path, value: str, mark: Mark) -> Leaf:
     sealed = bool(path) and path[-1] in SEALED_FIELDS and not ordinary
     shown = value if mark.text is None else mark.text
     editable = mark.editable and mark.text is None and not sealed
-    return Leaf(path, shown, mark.zone, editable, mark.nested)
+    return Leaf(path, shown, mark.zone, editable, mark.nested, blob=mark.media)
 
 
 def _is_field_name(key: str) -> bool:
