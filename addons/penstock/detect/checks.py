@@ -102,8 +102,37 @@ def _base58check(value: str, text: str, start: int, end: int) -> float | None:
     return CERTAIN if digest[:4] == raw[-4:] else None
 
 
+def _service_account(value: str, text: str, start: int, end: int) -> float | None:
+    """A service account file is a secret when it holds its key; the label alone is not."""
+    return STRUCTURE if "private_key" in text[max(0, start - 4000) : end + 4000] else None
+
+
+def _not_example(value: str, text: str, start: int, end: int) -> float | None:
+    """AWS documents one secret key; it ends in EXAMPLEKEY."""
+    return None if value.endswith("EXAMPLEKEY") else STRUCTURE
+
+
+def _base64_pair(value: str, text: str, start: int, end: int) -> float | None:
+    """Base64 of user:password, as HTTP basic authentication and Docker's config hold it."""
+    try:
+        user, colon, password = base64.b64decode(value + "=" * (-len(value) % 4)).partition(b":")
+    except (ValueError, binascii.Error):
+        return None
+    return STRUCTURE if colon and user.isascii() and password.isascii() and password else None
+
+
+def _jfrog(value: str, text: str, start: int, end: int) -> float | None:
+    """Upper-case words start like it; a token has digits inside (or was crossed out)."""
+    _, _, digits, _ = classes(value[3:])
+    return STRUCTURE if digits >= 2 or value[3:] == "x" * len(value[3:]) else None
+
+
 Check = Callable[[str, str, int, int], float | None]
 CHECKS: dict[str, Check] = {
+    "jfrog": _jfrog,
+    "service_account": _service_account,
+    "not_example": _not_example,
+    "base64_pair": _base64_pair,
     "github_crc": _tail_crc,
     "npm_crc": _tail_crc,
     "pypi_macaroon": _pypi_macaroon,

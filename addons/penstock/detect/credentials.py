@@ -38,7 +38,7 @@ CONTEXT_REACH = 64
 _GENERIC = "secret.generic"
 _CLOSERS = r"(?:\\?[\"'`\])}]|&quot;|</?[a-z]{1,6}>){0,3}"
 _TYPED = r"(?:\s?:\s?|\s)(?:[Ss]tring|str|&str|text|char ?\*)"
-_ASSIGN = r"(?:=>|:=|[!=]==?|=|:|->|\(|, ?|>| is | was | est | ist | es | é |\|\|=?|\?\?=?)"
+_ASSIGN = r"(?:=>|:=|[!=]==?|=|:|->|\(|,|>| is:?| was| est| ist| es| é|\|\|=?|\?\?=?)"
 _SQL = r"(?i:identified(?: with [\"'`]?[a-z0-9_]{1,40}[\"'`]?)? (?:by|as)|(?:with|login|encrypted) password|password)"
 _OPENERS = "\"'`"
 
@@ -50,8 +50,8 @@ def credential_probes(rules: Sequence[ContextRule]) -> list[Probe]:
     short = [w for w in words if not any(o != w and o in w for o in words)]
     short += sorted({re.escape(w) for rule in rules for w in rule.keywords})
     names = f"(?i:{'|'.join(short)})[0-9A-Za-z_.\\]-]{{0,40}}"
-    assigned = rf"{names}{_CLOSERS}\s{{0,4}}(?:{_TYPED}\s{{0,3}})?{_ASSIGN}\s{{0,6}}"
-    spaced = rf"{names}\s{{1,4}}\\?[\"'`]"
+    assigned = rf"{names}{_CLOSERS}[ \t]{{0,4}}(?:{_TYPED}[ \t]{{0,3}})?{_ASSIGN}[ \t]{{0,6}}"
+    spaced = rf"{names}[ \t]{{1,4}}\\?[\"']"
     flag = rf"(?:^|[\s\"'`])--?[0-9A-Za-z_-]{{0,40}}{names} "
     sql = rf"{_SQL} {{1,3}}"
     forward = f"{assigned}|{flag}|{spaced}|{sql}"
@@ -82,10 +82,10 @@ class _Finder:
             place = read_value(text, end)
             if place is not None:
                 low, high, quoted = place
-                flag = (
-                    text[end - 1] == " " and text[start : begin + 1].lstrip(" \"'`\n\t")[:1] == "-"
-                )
-                finding = self._judge(text, begin, name_end, low, high, quoted, flag)
+                operator = _operator(text[start:end], text[name_end:end])
+                if not quoted and operator in ("(", ",", "space"):
+                    continue
+                finding = self._judge(text, begin, name_end, low, high, quoted, operator)
                 if finding is not None:
                     yield finding
 
@@ -99,20 +99,26 @@ class _Finder:
                 yield Finding(kind, low, high, sure, _GENERIC)
 
     def _judge(
-        self, text: str, begin: int, name_end: int, low: int, high: int, quoted: bool, flag: bool
+        self, text: str, begin: int, name_end: int, low: int, high: int, quoted: bool, operator: str
     ) -> Finding | None:
         name = text[begin:name_end]
         value = text[low:high]
-        if about_something_else(name):
+        promise = "password" if operator == "sql" else promise_of(name)
+        if operator != "sql" and about_something_else(name):
+            return None
+        if (
+            operator == "("
+            and name.rpartition(".")[2] != name
+            and promise_of(name.rpartition(".")[2]) is None
+        ):
             return None
         line_start = max(text.rfind("\n", 0, begin) + 1, begin - CONTEXT_REACH)
         specific = self._specific(text[line_start:low].lower(), value)
         if specific is not None:
             return Finding(specific, low, high, 0.85, specific)
-        promise = promise_of(name)
         if promise is None:
             return None
-        config = flag or _config(text, name_end, low)
+        config = operator in ("flag", "sql") or _config(text, name_end, low)
         if not quoted and not config and identifier(value):
             return None
         sure = score(value, promise, quoted, config)
@@ -123,8 +129,8 @@ class _Finder:
         hits = [rule for rule in self._rules if any(word in before for word in rule.keywords)]
         if not hits or placeholder(value) or entropy(value) < 2.8 or identifier(value):
             return None
-        _, _, digits, _ = classes(value)
-        if digits < 2 and (len(value) < 32 or word_share(value) > 0.4):
+        digits = classes(value)[2]
+        if word_share(value) > (0.5 if digits else 0.4) or (not digits and len(value) < 32):
             return None
         for rule in hits:
             shape = self._shapes.get(rule.value)
@@ -133,6 +139,21 @@ class _Finder:
             if shape.fullmatch(value):
                 return f"secret.{rule.id}"
         return None
+
+
+_SQL_ENTRY = re.compile(_SQL + " {1,3}")
+
+
+def _operator(matched: str, middle: str) -> str:
+    """What joins name and value: ``sql``, ``flag``, ``space``, ``(``, ``,`` or ``=``."""
+    if _SQL_ENTRY.fullmatch(matched):
+        return "sql"
+    if matched.lstrip(" \"'`\n\t")[:1] == "-" and matched[-1] == " ":
+        return "flag"
+    signs = middle.strip(" \t\"'`\\")
+    if not signs:
+        return "space"
+    return signs[-1] if signs[-1] in "(," else "="
 
 
 def _kind(promise: Promise | None) -> str:
@@ -166,7 +187,9 @@ def _config(text: str, name_end: int, low: int) -> bool:
 def read_value(text: str, at: int) -> tuple[int, int, bool] | None:
     """The value that starts at ``at``: (start, end, stood in quotes), None when there is none."""
     limit = min(len(text), at + 8)
-    while at < limit and text[at] in " \t@({[":
+    while at < limit and (
+        text[at] in " \t@(" or (text[at] == "{" and text[at + 1 : at + 2] in ("'", '"'))
+    ):
         at += 1
     if at and text[at - 1] in _OPENERS:
         at -= 1  # the pattern ended with the opening quote

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Iterator
 
 from penstock.detect.probe import Probe
-from penstock.detect.randomness import classes, entropy
+from penstock.detect.randomness import classes, entropy, word_share
 from penstock.detect.tokens import free_on_the_left
 from penstock.detect.view import Pattern, View
 from penstock.exchange import Finding
@@ -29,6 +30,8 @@ _PRIVATE_TAIL = r"-----END " + _LABEL + r"-----"
 _KEY_CHARACTERS = frozenset(
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=-_:,;. \t\r\n\\\"'`*#>|()[]$&"
 )
+_BASE64_RUN = re.compile(r"[0-9A-Za-z+/=]{20,}")
+_OTHER_BLOCK = re.compile(r"-----BEGIN (?![A-Z0-9 ]{0,40}PRIVATE)")
 _TYPE = "secret.private_key"
 _SEGMENT = "[0-9A-Za-z_-]"
 _JWT = rf"eyJ{_SEGMENT}{{8,}}\.ey{_SEGMENT}{{6,}}(?:\.{_SEGMENT}*)?"
@@ -38,7 +41,7 @@ _JWE = (
 # PEM wraps at 64 characters, OpenSSH at 70. A lone line of exactly that length is key
 # material; MIME (76) and hashes in lock files (hex, 44, 88 characters) have other lengths.
 _LINE = r"(?m)(?:^|[\s\"'`])([0-9A-Za-z+/]{64}|[0-9A-Za-z+/]{70})(?:$|[\s\"'`\\])"
-_LINE_ENTROPY_BITS = 4.6
+_LINE_ENTROPY_BITS = 4.4
 # A text with more such lines than a key has is an attachment, not a key.
 _LINES_MAX = 400
 
@@ -67,10 +70,17 @@ def _find_private_keys(view: View) -> Iterator[Finding]:
         if start < done:
             continue
         stop = _key_end(view.text, end)
-        body = "".join(c for c in view.text[end:stop] if c.isalnum())
-        if len(body) >= 24 and entropy(body[:200]) >= 2.5 and "XXXXXXXX" not in body:
+        if not view.text[end:].strip():
+            yield Finding(_TYPE, start, end, 0.6, _TYPE)  # the key follows elsewhere
+        elif _holds_key(view.text[end:stop]):
             yield Finding(_TYPE, start, stop, 1.0, _TYPE)
             done = stop
+
+
+def _holds_key(body: str) -> bool:
+    """True when a run of base64 stands in the body: documentation has words or dots there."""
+    runs = _BASE64_RUN.findall(body[:4000])
+    return any(word_share(run) <= 0.4 and entropy(run) >= 3.0 for run in runs)
 
 
 def _key_end(text: str, body: int) -> int:
@@ -125,13 +135,11 @@ def _find_lines(view: View) -> Iterator[Finding]:
     for _, _, low, high in lines:
         value = view.text[low:high]
         lower, upper, digits, _ = classes(value)
-        if min(lower, upper) >= 8 and digits >= 3 and entropy(value) >= _LINE_ENTROPY_BITS:
+        random = word_share(value) <= 0.3 and entropy(value) >= _LINE_ENTROPY_BITS
+        if min(lower, upper) >= 8 and digits and random and "abcdefgh" not in value.lower():
             yield Finding("secret.key_material", low, high, 0.6, "secret.key_material")
 
 
 def _public(text: str) -> bool:
     """True when the text shows a block that is public by its label, or embedded media."""
-    return any(
-        mark in text
-        for mark in ("BEGIN CERTIFICATE", "BEGIN PUBLIC", "PUBLIC KEY", ";base64,", "SIGNATURE")
-    )
+    return ";base64," in text or _OTHER_BLOCK.search(text) is not None

@@ -9,11 +9,13 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from penstock.detect.randomness import letter_runs
+from penstock.detect.randomness import letter_runs, word_share
 from penstock.detect.values import Promise
 
 # A longer run of name characters is a sentence or a blob.
 NAME_CHARACTERS_MAX = 80
+# A long name is made of words; one that is not is the middle of a blob.
+NAME_WORD_SHARE_MIN = 0.4
 
 PASSWORD_WORDS = (
     "password", "passwords", "passwd", "passwrd", "pwd", "pass", "pw", "passphrase", "passcode",
@@ -21,6 +23,8 @@ PASSWORD_WORDS = (
     "securestring", "비번", "비밀번호", "암호", "пароль", "contraseña", "clave", "senha", "mdp",
     "kennwort", "parola", "hasło", "wachtwoord", "密码", "口令", "パスワード", "şifre", "lösenord",
 )  # fmt: skip
+# Short ones mean other things in the middle of a name: pass_through, pw_gecos.
+_LONG_PASSWORD_WORDS = tuple(word for word in PASSWORD_WORDS if word not in ("pass", "pw", "clave"))
 SECRET_WORDS = (
     "secret", "secrets", "secrete", "token", "credential", "credentials", "cred", "creds", "jwt",
     "bearer", "cookie", "sessionid", "csrf", "authtoken", "accesskey", "secretkey", "privatekey",
@@ -44,7 +48,12 @@ _ABOUT = frozenset(
     "ref rev revision max min total num number usage policy mode status enabled required hint rule "
     "rules error errors message msg text placeholder primary foreign sort partition cache group "
     "lookup arn alias column table row bucket object resource image images vault uuid guid etag "
-    "instance node host domain port address kind ssh-rsa module package namespace xmlns".split()
+    "request continuation next page change idempotency pagination cursor encode decode strip lower upper split join replace instance node host domain port address kind ssh-rsa module package namespace xmlns".split()
+)
+
+# Anywhere in the name, these say the value is shared on purpose.
+_PUBLIC = frozenset(
+    "public publishable request continuation next page change idempotency pagination".split()
 )
 
 
@@ -59,9 +68,13 @@ def promise_of(name: str) -> Promise | None:
         return None
     last = pieces[-1]
     joined = "".join(pieces)
-    if last in _ABOUT or "public" in pieces or joined in _NOT_A_PROMISE:
+    if last in _ABOUT or _PUBLIC.intersection(pieces) or joined in _NOT_A_PROMISE:
         return None
-    if any(_is_one(piece, PASSWORD_WORDS) for piece in pieces):
+    if len(name) >= 16 and word_share(name) < NAME_WORD_SHARE_MIN:
+        return None
+    if any(_is_one(piece, _LONG_PASSWORD_WORDS) for piece in pieces) or last in PASSWORD_WORDS:
+        return "password"
+    if "securestring" in joined or (last[-4:] == "pass" and last not in _NOT_A_PROMISE):
         return "password"
     if any(_is_one(piece, SECRET_WORDS) for piece in pieces) or "apikey" in joined:
         return "secret"
@@ -75,7 +88,7 @@ def promise_of(name: str) -> Promise | None:
 def about_something_else(name: str) -> bool:
     """True when the name's last word says it is an identifier, hash, path or the like."""
     pieces = _pieces(name)
-    return bool(pieces) and (pieces[-1] in _ABOUT or "public" in pieces)
+    return bool(pieces) and (pieces[-1] in _ABOUT or bool(_PUBLIC.intersection(pieces)))
 
 
 def _pieces(name: str) -> list[str]:

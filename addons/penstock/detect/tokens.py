@@ -34,7 +34,7 @@ def _score(rule: TokenRule, text: str, start: int, end: int, low: int, high: int
         return None
     if end < len(text) and text[end].isalnum() and text[end].isascii() and text[end - 1].isalnum():
         return None
-    if any(filler in value for filler in _FILLERS):
+    if rule.floor and any(filler in value for filler in _FILLERS):
         return None
     if rule.floor and entropy(value[-64:]) < rule.floor:
         return None

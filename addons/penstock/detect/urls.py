@@ -5,6 +5,7 @@ The finding covers the password alone, so what remains is still a usable address
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 
 from penstock.detect.probe import Probe
@@ -14,9 +15,13 @@ from penstock.detect.view import Pattern, View
 from penstock.exchange import Finding
 
 _URL = r"[a-zA-Z][a-zA-Z0-9+.-]{1,24}://[^\s/?#:@\"'`<>]{0,100}:([^\s/?#\"'`<>\\]{1,200})@[0-9A-Za-z_.\[\]:{}$%-]{1,255}"
-_CURL = r"curl[^\n]{0,400}? (?:-u|--user|--proxy-user) ?[\"']?[^\s:\"']{1,80}:([^\s\"'@]{3,128})"
-_BASIC = r"(?i:authorization[\"']?\s{0,2}[:=]\s{0,2}[\"']?(?:basic|bearer|token|apikey|digest)) ([0-9A-Za-z+/=_.~-]{12,})"
+_CURL = r"curl(?:[^\n]|\\\n){0,400}? (?:-u|--user|--proxy-user)[ =]?[\"']?[^\s:\"'<$]{1,80}:[\"']?([^\s\"']{3,128})"
+_BASIC = r"(?i:authorization[\"']?\s{0,2}[:=]\s{0,2}[\"']?(?:(?:basic|bearer|token|apikey|api-key|key|digest))?) ([0-9A-Za-z+/=_.~-]{12,})"
 _CURLOPT = r"(?:USERPWD|usrpwd|userpwd)[\"']?\s{0,2}[,=:]\s{0,2}[\"']([^\"'\s:]{1,60}:[^\"'\s]{3,128})[\"']"
+# What documentation writes in the password's place.
+_STOCK = re.compile(
+    r"^(?:your|my|the|user|db)?[_-]?(?:password|passwd|secret|token|redacted|apikey|api_key)[_-]?\d?$"
+)
 _Judge = Callable[[str], float | None]
 
 
@@ -46,7 +51,13 @@ def _in_url(value: str) -> float | None:
     low = value.lower()
     if any(c in value for c in "{}<>$%") and not any(c.isdigit() for c in value):
         return None
-    if value[:1] in "${<%" or low.startswith("placeholder_") or "***" in value or "xxx" in low:
+    if (
+        value[:1] in "${<%["
+        or _STOCK.match(low)
+        or low.startswith("placeholder_")
+        or "***" in value
+        or "xxx" in low
+    ):
         return None
     return 0.9
 

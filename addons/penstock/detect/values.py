@@ -24,10 +24,18 @@ Promise = Literal["password", "secret", "key", "weak"]
 VALUE_CHARACTERS_MAX = 1024
 _PLACEHOLDER_WORDS = (
     "example", "changeme", "change_me", "change-me", "placeholder", "redacted", "dummy", "sample",
-    "your_", "your-", "yourp", "yourt", "yours", "yourk", "youra", "my_", "my-", "insert", "replace", "undefined",
-    "notreal", "not-real", "not_real", "xxxx", "****", "....", "todo", "fixme", "<", "${", "{{", "$(", "%(", "<%",
-    "#{", "@{", "fake", "mypass", "mysecret", "mytoken", "foobar", "deadbeef", "lorem", "secretkey",
+    "your_", "your-", "yourp", "yourt", "yours", "yourk", "youra", "insert", "replace", "undefined",
+    "notreal", "not-real", "not_real", "xxxx", "****", "...", "…", "todo", "fixme", "fake",
+    "mypass", "mysecret", "mytoken", "foobar", "lorem", "secretkey", "passwordhere", "goes_here",
 )  # fmt: skip
+_TEMPLATE = re.compile(
+    r"\$\{[\w.:\- ]*\}|\{\{[^{}]*\}\}|<[\w .\-/]+>|%\(\w+\)s|#\{[^{}]+\}|\$\([^)]*\)|<%|"
+    r"^[$<%]|^\{[\w.!:]*\}|^\[.*\]$|%[A-Z_]+%"
+)
+# Words that only in front of digits make a value of documentation: password1, test123.
+_STOCK = re.compile(
+    r"^(?:pass(?:word|wd)?|secret|token|test|user|admin|foo|bar|abc|key)[\d_-]*$", re.I
+)
 _WORDS = frozenset(
     "none null true false nil undefined password passwd secret token key string str int bool any "
     "optional required default value values empty test tests testing user admin root name self "
@@ -48,11 +56,9 @@ _CONSTANT = re.compile(r"^[A-Z][A-Z0-9]*(?:[_-][A-Z0-9]+)+$")
 def placeholder(value: str) -> bool:
     """True for fillers, templates and documentation values."""
     low = value.lower()
-    if low in _WORDS or low.startswith("placeholder_"):
+    if low in _WORDS or low.startswith("placeholder_") or _STOCK.match(value):
         return True
-    if any(word in low for word in _PLACEHOLDER_WORDS):
-        return True
-    if low[:1] == "<" or (low[:1] == "[" and low[-1:] == "]"):
+    if any(word in low for word in _PLACEHOLDER_WORDS) or _TEMPLATE.search(value):
         return True
     return len(set(low)) <= 2
 
@@ -61,12 +67,13 @@ def identifier(value: str) -> bool:
     """True for names in code: words joined by case, dashes, dots or underscores."""
     if _CONSTANT.match(value):
         return True
-    letters = [run for run in letter_runs(value) if len(run) > 1]
+    runs = letter_runs(value)
     _, _, digits, other = classes(value)
     joined = sum(value.count(c) for c in "_-./ :")
-    if other > joined or digits > 3:
+    if other > joined or digits > 3 or not all(is_word(run) for run in runs if len(run) > 1):
         return False
-    return all(is_word(run) for run in letters)
+    words = sum(len(run) for run in runs if len(run) >= 4)
+    return not digits or 2 * words >= sum(len(run) for run in runs)
 
 
 def _refused(value: str) -> bool:
@@ -86,7 +93,7 @@ def _path(value: str) -> bool:
     if "/" not in value and "\\" not in value:
         return False
     pieces = [piece for piece in re.split(r"[/\\]", value) if piece]
-    return bool(pieces) and sum(identifier(piece) for piece in pieces) * 2 > len(pieces)
+    return len(pieces) > 1 and sum(identifier(piece) for piece in pieces) * 2 > len(pieces)
 
 
 def score(value: str, promise: Promise, quoted: bool, config: bool) -> float | None:
@@ -98,6 +105,8 @@ def score(value: str, promise: Promise, quoted: bool, config: bool) -> float | N
     size = len(value)
     if size < 4 or size > VALUE_CHARACTERS_MAX or _refused(value):
         return None
+    if not quoted and (_SUBSCRIPT.match(value) or word_share(value) > BARE_WORD_SHARE_MAX):
+        return None
     if promise == "password":
         return _password(value, quoted, config)
     return _token(value, promise, quoted)
@@ -105,19 +114,25 @@ def score(value: str, promise: Promise, quoted: bool, config: bool) -> float | N
 
 def _password(value: str, quoted: bool, config: bool) -> float | None:
     lower, upper, digits, other = classes(value)
-    if " " in value:
+    if " " in value or len(value) < 6:
         return None
-    kinds = (lower > 0) + (upper > 0) + (digits > 0) + (other > 0)
-    special = other - sum(value.count(c) for c in "_-. ")
-    if digits and lower + upper and (special > 0 or not _tail_digits_only(value)):
-        return 0.8
-    if special > 0 and kinds >= 3 and size_ok(value, 6):
-        return 0.75
-    if special > 0 and kinds >= 2 and value[-1] not in ":" and size_ok(value, 8) and quoted:
+    letters = lower + upper
+    special = other - sum(value.count(c) for c in "_-. ,:;/")
+    if len({c for c in value if not c.isalnum()}) >= SPECIALS_MIN and "\\" not in value:
+        return 0.65 if letters >= 4 else None
+    kinds = (lower > 0) + (upper > 0) + (digits > 0) + (special > 0)
+    loose = quoted or config
+    if digits and letters and (special > 0 or not (identifier(value) or _tail_digits_only(value))):
+        return 0.8 if loose or kinds >= 3 else None
+    if special > 0 and kinds >= 2 and loose and value[-1] not in ":?,;)":
+        if "(" in value and len({c for c in value if not c.isalnum()}) < SPECIALS_MIN:
+            return None
+        return 0.65 if kinds >= 3 or quoted else None
+    if digits and letters and loose and not identifier(value):
         return 0.6
-    if digits and lower + upper and (quoted or config) and size_ok(value, 6):
-        return 0.6
-    if kinds >= 2 and (quoted or config) and size_ok(value, 8) and not identifier(value):
+    if digits and letters and quoted:
+        return 0.55
+    if lower and upper and loose and len(value) >= 8 and not identifier(value):
         return 0.55
     return None
 
@@ -125,31 +140,37 @@ def _password(value: str, quoted: bool, config: bool) -> float | None:
 def _token(value: str, promise: Promise, quoted: bool) -> float | None:
     size = len(value)
     lower, upper, digits, other = classes(value)
-    if " " in value or (other and not set(value) <= _TOKEN_CHARACTERS):
-        return 0.6 if promise == "secret" and _password(value, quoted, False) and quoted else None
+    if " " in value or value[0] == "#":
+        return None
+    if other and not _TOKEN_CHARACTERS.issuperset(value):
+        specials = {c for c in value if not c.isalnum()}
+        odd = len(specials) >= SPECIALS_MIN and size <= 64 and "\\" not in value
+        return 0.6 if odd and "(?" not in value and promise != "weak" else None
     if _UUID.match(value):
-        return 0.6 if promise in ("secret",) else None
+        return 0.6 if promise == "secret" else None
     if _HEX.match(value):
-        enough = size >= 32 or promise != "weak"
-        return (
-            0.7 if enough and digits >= 3 and lower + upper >= 2 and entropy(value) >= 2.5 else None
-        )
-    least = {"secret": 10, "key": 16, "weak": 20}.get(promise, 16)
-    if size < least or identifier(value):
+        enough = size >= 32 or promise == "secret"
+        random = digits >= 3 and lower + upper >= 2 and entropy(value) >= 2.5
+        return 0.7 if enough and random else None
+    if size < LEAST_CHARACTERS[promise] or identifier(value):
         return None
     bits = entropy(value)
-    floor = {"secret": 3.0, "key": 3.2, "weak": 3.8}.get(promise, 3.2)
-    if bits < floor or word_share(value) > (0.5 if promise == "weak" else 0.6):
+    if bits < LEAST_BITS[promise] or word_share(value) > 0.5 or not lower + upper:
         return None
     if digits == 0 and (size < 24 or not (lower and upper)):
-        return None
-    if digits and lower + upper == 0:
         return None
     if switches(value) < (3 if size < 32 else 5):
         return None
     return 0.75 if bits >= 3.5 else 0.6
 
 
+LEAST_CHARACTERS: dict[str, int] = {"secret": 10, "key": 16, "weak": 20}
+LEAST_BITS: dict[str, float] = {"secret": 3.0, "key": 3.2, "weak": 3.8}
+# A bare value of which more stands in words is an identifier or a type name.
+BARE_WORD_SHARE_MAX = 0.6
+# A value that is no token by its characters must at least look like a made password.
+SPECIALS_MIN = 6
+_SUBSCRIPT = re.compile(r"^[\w.]+\[")
 _TOKEN_CHARACTERS = frozenset(
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=_-.~:%"
 )
@@ -159,8 +180,3 @@ def _tail_digits_only(value: str) -> bool:
     """``user1``, ``password123``: words that merely end in digits."""
     head = value.rstrip("0123456789")
     return head.isalpha() and all(is_word(run) for run in letter_runs(head))
-
-
-def size_ok(value: str, least: int) -> bool:
-    """True when the value has at least ``least`` characters."""
-    return len(value) >= least
