@@ -7,7 +7,16 @@ JSON or text, so that a rule about content holds for formats nobody described ye
 from __future__ import annotations
 
 from penstock.exchange import Destination, Exchange, HttpRequest
-from penstock.wire import anthropic_messages, gemini, jsonrpc, openai_chat, unknown
+from penstock.wire import (
+    anthropic_messages,
+    gemini,
+    jsonrpc,
+    openai_chat,
+    openai_media,
+    openai_responses,
+    openai_stores,
+    unknown,
+)
 from penstock.wire.family import Family
 
 # Most specific first; a family that claims a path by its shape alone comes late. MCP comes
@@ -17,7 +26,11 @@ FAMILIES: tuple[Family, ...] = (
     jsonrpc.A2A,
     *anthropic_messages.FAMILIES,
     *openai_chat.FAMILIES,
+    *openai_responses.FAMILIES,
+    # Vendors' own APIs, before the OpenAI shapes whose path ends some of them share.
     *gemini.FAMILIES,
+    *openai_media.FAMILIES,
+    *openai_stores.FAMILIES,
     *unknown.FAMILIES,
 )
 

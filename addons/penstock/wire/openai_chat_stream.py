@@ -32,12 +32,38 @@ _TEXTS: dict[str, Zone] = {
 }
 # Fields whose strings are constants, ids or padding: no text of the model.
 _CHUNK = frozenset(
-    """id object created model choices usage system_fingerprint service_tier obfuscation x_groq
-    provider prompt_filter_results error type""".split()
+    (
+        "id",
+        "object",
+        "created",
+        "model",
+        "choices",
+        "usage",
+        "system_fingerprint",
+        "service_tier",
+        "obfuscation",
+        "x_groq",
+        "provider",
+        "prompt_filter_results",
+        "error",
+        "type",
+    )
 )
 _CHOICE = frozenset(
-    """index delta finish_reason native_finish_reason logprobs content_filter_results message text
-    stop_reason matched_stop seed token_ids""".split()
+    (
+        "index",
+        "delta",
+        "finish_reason",
+        "native_finish_reason",
+        "logprobs",
+        "content_filter_results",
+        "message",
+        "text",
+        "stop_reason",
+        "matched_stop",
+        "seed",
+        "token_ids",
+    )
 )
 _DELTA = frozenset(("role", "type", "obfuscation", "name", "channel"))
 

@@ -1,0 +1,155 @@
+"""The OpenAI Responses API: create, retrieve, compact, and its token counter.
+
+Source: OpenAI API reference, "Responses". Much may stay on the server: a stored prompt, an
+earlier response, a conversation, files, background runs. Those are ``references``, so that
+a policy can refuse what it cannot see. Items are read here, streams in
+``openai_responses_stream``.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from penstock.exchange import Answer, Destination, Exchange, HttpRequest, Leaf, Message
+from penstock.wire.family import AnswerReader, Family, Refusal
+from penstock.wire.json_family import sse_event
+from penstock.wire.loose import as_count, as_dicts, as_list, as_text, at
+from penstock.wire.openai_content import read_tools
+from penstock.wire.openai_family import OpenAIFamily, error_document, read_usage
+from penstock.wire.openai_items import read_answer_items, read_input_item
+from penstock.wire.openai_responses_stream import ResponsesReader
+
+# Content that stays with the provider and is only named in the call.
+_REFERENCES = ("previous_response_id", "conversation", "prompt", "background", "container")
+
+
+class Responses(OpenAIFamily):
+    """``POST …/responses``."""
+
+    api = "openai.responses"
+    operation = "chat"
+    path = re.compile(r"/responses/?$")
+
+    def fill_request(self, exchange: Exchange, document: dict[str, Any]) -> None:
+        """Instructions and input items as messages; what is on the server as references."""
+        instructions = as_text(document.get("instructions"))
+        if instructions:
+            exchange.messages.append(read_input_item({"role": "system", "content": instructions}))
+        given = document.get("input")
+        if isinstance(given, str):
+            exchange.messages.append(read_input_item({"role": "user", "content": given}))
+        exchange.messages += [read_input_item(item) for item in as_dicts(given)]
+        exchange.tools = read_tools(document)
+        exchange.references = _references(exchange, document)
+
+    def fill_answer(
+        self, exchange: Exchange, answer: Answer, document: dict[str, Any], leaves: list[Leaf]
+    ) -> None:
+        """One message of all output items; the status is the finish reason."""
+        fill_response(answer, document)
+        for leaf in leaves:
+            if leaf.path[:1] == ("output",) and leaf.path[-1:] == ("text",):
+                beside = (*leaf.path[:-1], "logprobs")
+                if at(document, *beside):
+                    leaf.shadows = (beside,)
+
+    def answer_reader(self, exchange: Exchange) -> AnswerReader:
+        """A reader of response events."""
+        return ResponsesReader(exchange)
+
+    def stream_refusal(self, exchange: Exchange, refusal: Refusal) -> bytes:
+        """The ``error`` event and ``response.failed``, after which the SDKs stop reading."""
+        error = error_document(refusal)["error"]
+        answer = exchange.answer or Answer()
+        failed: dict[str, Any] = {
+            "id": answer.id or f"resp_{refusal.decision_id}",
+            "object": "response",
+            "status": "failed",
+            "model": answer.model or exchange.model,
+            "output": [],
+            "error": {"code": refusal.code, "message": refusal.message},
+        }
+        return sse_event("error", {"type": "error", **error}) + sse_event(
+            "response.failed", {"type": "response.failed", "response": failed}
+        )
+
+
+class ResponsesRetrieve(Responses):
+    """``GET …/responses/{id}`` and what is done to a stored response (cancel, input items)."""
+
+    api = "openai.responses.retrieve"
+    operation = "retrieve"
+    path = re.compile(r"/responses/(?!compact$|input_tokens$)[^/]+(?:/(?:cancel|input_items))?/?$")
+
+    def read_request(self, request: HttpRequest, destination: Destination) -> Exchange:
+        """The content was sent earlier: all that shows is which response is fetched."""
+        exchange = super().read_request(request, destination)
+        exchange.stream = "stream=true" in request.path
+        exchange.references["response_id"] = request.path.partition("?")[0].rsplit("/", 1)[-1]
+        return exchange
+
+
+class ResponsesCompact(Responses):
+    """``POST …/responses/compact``: a conversation in, a shorter one out."""
+
+    api = "openai.responses.compact"
+    operation = "compact"
+    path = re.compile(r"/responses/compact/?$")
+
+
+class ResponsesInputTokens(Responses):
+    """``POST …/responses/input_tokens``: counts, consumes nothing."""
+
+    api = "openai.responses.input_tokens"
+    operation = "count_tokens"
+    path = re.compile(r"/responses/input_tokens/?$")
+
+    def fill_answer(
+        self, exchange: Exchange, answer: Answer, document: dict[str, Any], leaves: list[Leaf]
+    ) -> None:
+        """The count is no usage."""
+        answer.usage.counted_tokens = as_count(document.get("input_tokens"))
+
+
+def fill_response(answer: Answer, document: dict[str, Any]) -> None:
+    """A response object, plain or at the end of a stream, into ``answer``."""
+    parts = read_answer_items(document.get("output"))
+    reason = as_text(at(document, "incomplete_details", "reason"))
+    reason = reason or as_text(document.get("status"))
+    if parts or reason:
+        answer.messages = [Message("assistant", parts, reason)]
+    usage = document.get("usage")
+    if isinstance(usage, dict):
+        answer.usage = read_usage(usage)
+
+
+def _references(exchange: Exchange, document: dict[str, Any]) -> dict[str, Any]:
+    found = {name: document[name] for name in _REFERENCES if document.get(name)}
+    files = [
+        part.uri
+        for message in exchange.messages
+        for part in message.parts
+        if part.kind == "uri" and part.uri and "://" not in part.uri
+    ]
+    if files:
+        found["file_ids"] = files
+    stores = [
+        store
+        for tool in as_dicts(document.get("tools"))
+        for store in as_list(tool.get("vector_store_ids"))
+    ]
+    if stores:
+        found["vector_store_ids"] = stores
+    servers = [tool.server_url for tool in exchange.tools if tool.server_url]
+    if servers:
+        found["mcp_servers"] = servers
+    return found
+
+
+FAMILIES: tuple[Family, ...] = (
+    Responses(),
+    ResponsesCompact(),
+    ResponsesInputTokens(),
+    ResponsesRetrieve(),
+)
