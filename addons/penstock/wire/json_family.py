@@ -22,7 +22,7 @@ from penstock.exchange import (
 )
 from penstock.wire import json_leaves
 from penstock.wire.family import AnswerReader, Channel, Delta, Framing, Refusal
-from penstock.wire.loose import as_dict, as_text
+from penstock.wire.loose import as_dict, as_text, at
 from penstock.wire.refusals import json_refusal
 from penstock.wire.zones import Marks, leaves
 
@@ -159,7 +159,12 @@ def started_answer(exchange: Exchange) -> Answer:
 def string_deltas(document: Any, marks: Marks, key: tuple[str | int, ...] = ()) -> list[Delta]:
     """Every string of ``document`` that may be edited, each a whole text of its own."""
     return [
-        Delta(Channel((*key, *leaf.path), leaf.zone, leaf.nested), leaf.path, leaf.text, last=True)
+        Delta(
+            Channel((*key, *leaf.path), leaf.zone, leaf.nested),
+            leaf.path,
+            as_text(at(document, *leaf.path)) or leaf.text,  # as carried: a leaf shows unescaped
+            last=True,
+        )
         for leaf in leaves(document, marks)[0]
         if leaf.editable and leaf.text and not leaf.is_key
     ]

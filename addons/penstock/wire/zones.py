@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from penstock.exchange import Leaf, Part, Path, Zone
+from penstock.wire.json_spans import unescape
 from penstock.wire.json_leaves import MAX_DEPTH, MAX_LEAVES
 
 # A secret or an address is longer than this or is no identifier; shorter keys are field names.
@@ -132,6 +133,8 @@ def _leaf(path: Path, value: str, mark: Mark) -> Leaf:
     ordinary = mark.zone in ("tool_arguments", "tool_definition")
     sealed = bool(path) and path[-1] in SEALED_FIELDS and not ordinary
     shown = value if mark.text is None else mark.text
+    if mark.nested:
+        shown = unescape(shown)
     editable = mark.editable and mark.text is None and not sealed
     return Leaf(path, shown, mark.zone, editable, mark.nested, blob=mark.media)
 
