@@ -31,10 +31,11 @@ FAMILIES: tuple[Family, ...] = (
     *gemini.FAMILIES,
     *openai_media.FAMILIES,
     *openai_stores.FAMILIES,
+    *openai_chat.BY_SHAPE,
     *unknown.FAMILIES,
 )
 
-_BY_API = {family.api: family for family in FAMILIES}
+_BY_API = {family.api: family for family in reversed(FAMILIES)}
 
 
 def recognise(request: HttpRequest, destination: Destination) -> Family:

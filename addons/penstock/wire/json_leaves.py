@@ -254,7 +254,8 @@ def _is_name(key: str) -> bool:
 
 
 def _leaf(text: str, path: Path, zone: Zone, zones: ZoneMap, name: str | None) -> Leaf:
-    if name in zones.sealed:
+    # Inside what a tool takes and declares the same names are ordinary fields.
+    if name in zones.sealed and zone != "tool_arguments" and zone != "tool_definition":
         return Leaf(path, text, zone, False)
     if len(text) >= MIN_BLOB_LENGTH and is_blob(text):
         return Leaf(path, text, zone, blob=True)

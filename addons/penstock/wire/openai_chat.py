@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from penstock.exchange import Answer, Exchange, Leaf, Message
+from penstock.exchange import Answer, Destination, Exchange, HttpRequest, Leaf, Message
+from penstock.wire import json_leaves
 from penstock.wire.family import AnswerReader, Family
 from penstock.wire.json_leaves import ZoneMap
 from penstock.wire.json_spans import insert_member, replace_value
@@ -57,6 +58,19 @@ class ChatCompletions(OpenAIFamily):
     def answer_reader(self, exchange: Exchange) -> AnswerReader:
         """A reader of chat chunks."""
         return ChatReader(exchange)
+
+
+class ChatByShape(ChatCompletions):
+    """Chat at a path nobody published: a self-hosted model, a gateway of one's own."""
+
+    def recognise(self, request: HttpRequest, destination: Destination) -> bool:
+        """True when the body names a model and has turns with roles."""
+        body = request.body
+        if request.method != "POST" or b'"messages"' not in body or b'"role"' not in body:
+            return False
+        document = as_dict(json_leaves.parse(body).value)
+        turns = as_dicts(document.get("messages"))
+        return "model" in document and bool(turns) and all("role" in turn for turn in turns)
 
 
 class Completions(OpenAIFamily):
@@ -129,3 +143,4 @@ def is_usage_only(document: Any) -> bool:
 
 
 FAMILIES: tuple[Family, ...] = (ChatCompletions(), Completions())
+BY_SHAPE: tuple[Family, ...] = (ChatByShape(),)

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from penstock.exchange import Leaf, Part, Path, Zone
-from penstock.wire.json_spans import unescape
 from penstock.wire.json_leaves import MAX_DEPTH, MAX_LEAVES
+from penstock.wire.json_spans import unescape
 
 # A secret or an address is longer than this or is no identifier; shorter keys are field names.
 FIELD_NAME_LENGTH_MAX = 15
