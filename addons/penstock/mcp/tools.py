@@ -12,9 +12,10 @@ import json
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from penstock.mcp.list_spans import without_elements
 from penstock.mcp.servers import wildcard
 from penstock.wire.json_leaves import parse
-from penstock.wire.json_spans import remove_elements, replace_value
+from penstock.wire.json_spans import replace_value
 from penstock.wire.loose import as_dict, as_list, as_text
 from penstock.wire.sse import SseParser
 
@@ -87,7 +88,7 @@ def _without(body: bytes, path: tuple[str | int, ...], listed: list[Any], hidden
         name = as_text(as_dict(element).get("name"))
         if name is None or hidden(name):
             removed.append(index)
-    return remove_elements(body, path, removed) if removed else body
+    return without_elements(body, path, listed, removed) if removed else body
 
 
 def _made_private(body: bytes, path: tuple[str | int, ...], result: dict[str, Any]) -> bytes:

@@ -140,14 +140,15 @@ class MessageReader:
     def __init__(self, exchange: Exchange) -> None:
         self.exchange = exchange
         self.answer = _started(exchange, 200)
-        self.count = 0
 
     def event(self, name: str | None, document: Any) -> list[Delta]:
-        """Note the messages of one event; each of its strings is a channel of its own."""
-        self.count += 1
+        """Note the messages of one event; each of its strings is a text of its own.
+
+        One channel for each zone is enough: every text ends before the next begins.
+        """
         marks = _read_messages(self.exchange, document)
         return [
-            Delta(Channel((self.count, *leaf.path), leaf.zone), leaf.path, leaf.text, last=True)
+            Delta(Channel(("message",), leaf.zone), leaf.path, leaf.text, last=True)
             for leaf in leaves(document, marks)[0]
             if leaf.editable and leaf.text and not leaf.is_key
         ]
