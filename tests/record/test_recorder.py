@@ -8,12 +8,17 @@ from decimal import Decimal
 from types import UnionType
 from typing import Any
 
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+
 from penstock.exchange import Finding, McpCall, Usage
 from penstock.record.audit import AuditLog
 from penstock.record.clean import clean, word
+from penstock.record.inventory import Inventory
 from penstock.record.metrics import Metrics
 from penstock.record.record import Record
 from penstock.record.recorder import Recorder
+from penstock.record.spans import Spans
 
 CANARY = "canary-7f3a-SECRET"
 
@@ -91,19 +96,33 @@ def planted(kind: Any) -> Any:
     return {int: 7, float: 1.5, bool: True, Decimal: Decimal(1)}[kind]
 
 
-def test_no_field_of_a_record_carries_a_secret_into_audit_or_metrics(tmp_path):
+class Caught(SpanExporter):
+    """Keeps spans as they would be sent."""
+
+    def __init__(self) -> None:
+        self.sent = b""
+
+    def export(self, spans) -> SpanExportResult:
+        self.sent += encode_spans(spans).SerializeToString()
+        return SpanExportResult.SUCCESS
+
+
+def test_no_field_of_a_record_carries_a_secret_into_any_sink(tmp_path):
     """Every string of every field is the secret; only the policy's own names may stay."""
     record = planted(Record)
     record.id = record.policy_hash = record.mode = "ours"
     record.reasons, record.findings = [], []  # rule names and finding types: the policy's
     record.api = record.operation = record.price_source = "ours"
-    log, metrics = AuditLog(tmp_path), Metrics()
-    recorder = Recorder([log, metrics], scan=find_canary)
+    log, metrics, caught = AuditLog(tmp_path), Metrics(), Caught()
+    kept = Inventory(tmp_path / "inventory.json")
+    recorder = Recorder([log, metrics, kept, Spans({}, exporter=caught)], scan=find_canary)
     recorder.record(record)
     recorder.close()
     assert not recorder.failures
     assert CANARY.encode() not in log.path.read_bytes()
     assert CANARY.encode() not in metrics.expose()
+    assert CANARY.encode() not in (tmp_path / "inventory.json").read_bytes()
+    assert caught.sent and CANARY.encode() not in caught.sent
     assert b"[secret.canary]" in log.path.read_bytes()
 
 

@@ -14,6 +14,7 @@ from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 from penstock.exchange import Caller, Finding, McpCall
+from penstock.record.attributes import PARAMETERS
 from penstock.record.record import Record
 
 Scan = Callable[[str], Sequence[Finding]]
@@ -49,6 +50,12 @@ def clean(record: Record, scan: Scan | None = None) -> Record:
         record.mcp = without_content(record.mcp)
     if record.usage.raw is not None:
         record.usage = replace(record.usage, raw=None)
+    if record.parameters:
+        record.parameters = {
+            name: value
+            for name, value in record.parameters.items()
+            if name in PARAMETERS and isinstance(value, int | float)
+        }
     record.limits = [numbers_of(limit) for limit in record.limits[:ITEMS_MAX]]
     if scan and scan("\n".join(free_strings(record))):
         return without_secrets(record, scan)

@@ -16,6 +16,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from penstock import __version__
+from penstock.record.attributes import error_type, provider_name
 from penstock.record.instruments import Instruments
 from penstock.record.names import NONE, Names
 from penstock.record.record import Record
@@ -141,8 +142,8 @@ class Metrics:
 
     def _model_call(self, record: Record, provider: str, answered: bool) -> None:
         model = self._models.label(record.model, real=answered)
-        common = (record.operation or NONE, provider, model)
-        error = self._words.label(_error_of(record))
+        common = (record.operation or NONE, self._providers.label(provider_name(record)), model)
+        error = self._words.label(error_type(record))
         if record.outcome not in ("refused", "passed", "tunnelled"):
             self._observe(self._to.duration, record.duration_seconds, *common, error)
             if record.first_byte_seconds is not None:
@@ -175,7 +176,7 @@ class Metrics:
         method = self._words.label(mcp.methods[0] if mcp.methods else None, real=answered)
         tool = self._tools.label(mcp.tool, real=answered and not mcp.is_error)
         self._count(self._to.mcp_calls, 1, server, method, tool, record.verdict)
-        error = self._words.label("tool_error" if mcp.is_error else _error_of(record))
+        error = self._words.label(error_type(record))
         self._observe(self._to.mcp_duration, record.duration_seconds, method, error)
 
     def _count(self, counter: Counter, amount: float, *labels: str) -> None:
@@ -204,12 +205,3 @@ class Metrics:
 
 def _known(total: int | None, reported: int | None) -> int | None:
     return reported if total is None else total
-
-
-def _error_of(record: Record) -> str | None:
-    """``error.type``: the provider's word, else the status, else how the call ended."""
-    if record.error_type:
-        return record.error_type
-    if record.status and record.status >= 400:
-        return str(record.status)
-    return record.outcome if record.outcome in ("failed", "cut") else None

@@ -34,6 +34,7 @@ class Record:
     answer_model: str | None = None
     answer_id: str | None = None
     stream: bool = False
+    parameters: Mapping[str, object] = field(default_factory=dict)  # max_tokens, temperature...
     mcp: McpCall | None = None
     verdict: Verdict = "allow"
     would: Verdict = "allow"
