@@ -127,12 +127,11 @@ def tunnel_problem(
     """What is wrong with a request inside a tunnel (CONNECT) or a redirected connection.
 
     ``target`` is what CONNECT named, None in transparent mode; ``server_name`` the TLS
-    name, None without TLS or without SNI; ``hosts`` every Host header (and HTTP/2
-    authority) of the request.
+    name, None without TLS or without SNI; ``hosts`` every Host header of the request.
     """
     if absolute:
         return ABSOLUTE_FORM
-    if len(set(hosts)) != 1 or not hosts[0].strip():
+    if len(hosts) != 1:
         return HOST_HEADER
     named = split_authority(hosts[0], target[1] if target else default_port)
     if named is None:

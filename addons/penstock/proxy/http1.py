@@ -158,8 +158,8 @@ class Server(_Reading, Http1Server):
         page = http.Response.make(problem.status, body)
         for name, value in headers:
             page.headers[name] = value
-        if self.request is not None and self.request_done:
-            # The exchange is complete: the client may go on using its connection.
+        if self.request is not None and self.request_done and problem.status >= 500:
+            # Not the client's fault, and nothing is left unread: it may use its connection again.
             self.response = page
             yield commands.SendData(self.conn, http1.assemble_response(page))
             yield from self.mark_done(response=True)

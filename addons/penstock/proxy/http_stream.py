@@ -103,7 +103,8 @@ class Stream(HttpStream):
             return None if request.host and request.port else BAD_REQUEST
         hosts = request.headers.get_all("host")
         if request.is_http2 and request.authority:
-            hosts = [*hosts, request.authority]
+            # HTTP/2 may name the host twice, as long as it is the same (RFC 9113 section 8.3.1).
+            hosts = sorted({*hosts, request.authority})
         if self.mode is not HTTPMode.transparent:
             default = HTTPS_PORT if request.scheme == "https" else HTTP_PORT
             target = (request.host, request.port) if request.authority else None
@@ -272,12 +273,11 @@ class Stream(HttpStream):
 
     def _send_chunks(self, chunks: list[bytes]) -> Commands:
         for chunk in chunks:
-            if self._declared is not None:
-                # Never write past a declared length: the rest would be read as a next answer.
-                chunk = chunk[: self._declared - self._sent]
-            if chunk:
-                self._sent += len(chunk)
-                yield SendHttp(ResponseData(self.stream_id, chunk), self.context.client)
+            # Never write past a declared length: the rest would be read as a next answer.
+            room = len(chunk) if self._declared is None else max(self._declared - self._sent, 0)
+            self._sent += len(chunk)
+            if piece := chunk[:room]:
+                yield SendHttp(ResponseData(self.stream_id, piece), self.context.client)
 
     def _finish(self, *, already_streamed: bool) -> Commands:
         self.runtime.deadlines.stop(self)
