@@ -29,10 +29,10 @@ rules:
       with: placeholder
   - id: one-call-a-minute
     limit: {requests: 1, every: 1m, per: [workload]}
-    when: request.model == "gpt-5-minute"
+    when: call.model == "gpt-5-minute"
   - id: one-call-a-day
     limit: {requests: 1, every: 1d, per: [workload]}
-    when: request.model == "gpt-5-day" || request.model == "claude-day"
+    when: call.model == "gpt-5-day" || call.model == "claude-day"
 """
 
 
