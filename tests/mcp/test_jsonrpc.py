@@ -213,14 +213,14 @@ def test_listed_tools_are_definitions() -> None:
 
 
 def test_images_are_not_read_as_words() -> None:
-    """Bytes of an image or a blob resource give no text leaf."""
+    """Bytes of an image or a blob resource are marked as such."""
     content = [
         {"type": "image", "mimeType": "image/png", "data": "iVBORw0KGgo="},
         {"type": "resource", "resource": {"mimeType": "image/png", "blob": "iVBORw0KGgo="}},
     ]
     body = json.dumps({"jsonrpc": "2.0", "id": 1, "result": {"content": content}}).encode()
     found = MCP.read_answer(ask(call()), HttpAnswer(200, {}, body))
-    assert "iVBORw0KGgo=" not in {leaf.text for leaf in found}
+    assert all(leaf.blob for leaf in found if leaf.text == "iVBORw0KGgo=")
 
 
 def test_an_rpc_error_is_an_error() -> None:
@@ -343,10 +343,17 @@ def test_framing(content_type: str, first: bytes, method: str, framing: str) -> 
         b'{"jsonrpc":"2.0","id":1,"error":{"code":"x"}}',
         b'{"jsonrpc":"2.0","id":1,"result":{"messages":[{"content":[1]},{"content":"x"},2]}}',
         b"[" * 100_000,
+        b'{"method":["x"],"result":1}',
+        b'{"method":{"a":1},"params":7,"id":[]}',
+        b'[{"method":["x"],"error":1,"jsonrpc":{}}]',
     ],
 )
 def test_hostile_bodies_never_raise(body: bytes) -> None:
     """Both directions take any bytes; what is neither message nor empty has a problem."""
+    for family in (MCP, A2A):
+        for destination in (UNKNOWN, MODEL_HOST, MCP_HOST):
+            for accept in (BOTH, "*/*"):
+                family.recognise(post(body, accept=accept), destination)
     exchange = MCP.read_request(post(body), UNKNOWN)
     MCP.read_answer(ask(call()), HttpAnswer(200, {}, body))
     assert exchange.mcp is not None

@@ -160,11 +160,18 @@ def _posts_mcp(request: HttpRequest, destination: Destination) -> bool:
     folded = [_folded(member) for member in members if isinstance(member, dict)]
     if at_model and any(_MODEL_MEMBERS & member.keys() for member in folded):
         return False
-    rpc = [member for member in folded if "jsonrpc" in member or kind_of(member) == "response"]
+    rpc = [member for member in folded if _is_rpc(member)]
     if not rpc:
         # Not JSON-RPC, or not readable: MCP only if the request itself says so.
         return marked and not at_model and (not folded or _names_mcp(request))
     return marked or destination.category == "mcp" or any(map(_is_mcp, rpc))
+
+
+def _is_rpc(message: dict[str, Any]) -> bool:
+    """JSON-RPC by its mark, or, where a lenient server would not miss that, by what it says."""
+    return (
+        "jsonrpc" in message or message.get("method") in METHODS or kind_of(message) == "response"
+    )
 
 
 def _names_mcp(request: HttpRequest) -> bool:
@@ -179,8 +186,10 @@ def _may_be_rpc(body: bytes, at_model: bool) -> bool:
     odd = b"\0" in start or start[:3] == b"\xef\xbb\xbf" or start[:2] in (b"\xff\xfe", b"\xfe\xff")
     if odd:
         return True
-    # Another letter case, or escaped letters in the key itself.
-    return not at_model and (b"\\u" in body or b'"jsonrpc"' in body.lower())
+    if at_model:
+        return False
+    # No version mark at all, another letter case, or escaped letters in the key itself.
+    return b'"method"' in body or b"\\u" in body or b'"jsonrpc"' in body.lower()
 
 
 def _folded(message: dict[str, Any]) -> dict[str, Any]:
@@ -198,8 +207,8 @@ def _is_mcp(message: dict[str, Any]) -> bool:
 
 def _is_a2a(message: dict[str, Any]) -> bool:
     method, params = message.get("method"), message.get("params")
-    if method in A2A_METHODS:
-        return True
+    if not isinstance(method, str) or method in A2A_METHODS:
+        return isinstance(method, str)
     # Both protocols have tasks/get and tasks/cancel; A2A names the task "id", MCP "taskId".
     shared = method in ("tasks/get", "tasks/cancel")
     return shared and isinstance(params, dict) and "id" in params and "taskId" not in params
