@@ -169,9 +169,9 @@ def _posts_mcp(request: HttpRequest, destination: Destination) -> bool:
 
 def _is_rpc(message: dict[str, Any]) -> bool:
     """JSON-RPC by its mark, or, where a lenient server would not miss that, by what it says."""
-    return (
-        "jsonrpc" in message or message.get("method") in METHODS or kind_of(message) == "response"
-    )
+    method = message.get("method")
+    known = isinstance(method, str) and method in METHODS
+    return known or "jsonrpc" in message or kind_of(message) == "response"
 
 
 def _names_mcp(request: HttpRequest) -> bool:
