@@ -1,0 +1,88 @@
+"""A real coding agent, unchanged, behind `penstock exec`: the secret it reads does not leave."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from penstock.cli.demo.story import github_token
+from tests.agents.anthropic_replies import HOST, Agency
+from tests.harness import https_server
+from tests.npm_tools import npm_package
+
+PACKAGE = "@anthropic-ai/claude-code-linux-x64"
+VERSION = "2.1.197"
+INTEGRITY = (
+    "sha512-rIlKmrY0QMyHgPRX/MYWNj039vbypICvI9jVe3rs9Xy2RnNk"
+    "lySjyPxqh62QadznzoftEO23uYQ1tFePcQ//bg=="
+)
+POLICY = """
+version: 1
+name: agents
+mode: enforce
+rules:
+  - id: no-secrets-out
+    redact: {find: [secret], in: [request], with: placeholder}
+"""
+
+
+@pytest.fixture(scope="module")
+def claude() -> str:
+    return str(npm_package(PACKAGE, VERSION, INTEGRITY) / "claude")
+
+
+@pytest.mark.slow
+def test_a_secret_an_agent_reads_stays_on_the_machine_and_comes_back_in_the_answer(
+    claude: str, tmp_path: Path
+) -> None:
+    """The file's token travels as a tool result; the streamed answer repeats it."""
+    token = github_token()
+    home, work, policy = tmp_path / "home", tmp_path / "work", tmp_path / "policy.yaml"
+    home.mkdir()
+    work.mkdir()
+    notes = work / "notes.txt"
+    notes.write_text(f"deploy token is {token}\n")
+    policy.write_text(POLICY)
+    agency = Agency(str(notes))
+    with https_server(tmp_path / "upstream", agency.application, [HOST]) as upstream:
+        finished = subprocess.run(
+            [
+                *(sys.executable, "-m", "penstock", "exec", "--format", "json"),
+                *("--policy", str(policy), "--state-dir", str(tmp_path / "state")),
+                *("--upstream-ca", str(upstream.ca)),
+                *("--connect-to", f"{HOST}:443=127.0.0.1:{upstream.port}"),
+                *("--", claude, "-p", "What is in notes.txt?", "--allowedTools", "Read"),
+            ],
+            capture_output=True,
+            text=True,
+            timeout=110,
+            cwd=work,
+            stdin=subprocess.DEVNULL,
+            # None of this machine's own settings: a fresh home, and no proxy or CA variable.
+            env={
+                "PATH": os.environ["PATH"],
+                "HOME": str(home),
+                "ANTHROPIC_API_KEY": "sk-ant-api03-not-a-key",
+                "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+            },
+        )
+    assert finished.returncode == 0, finished.stderr
+    assert token in finished.stdout  # restored in the streamed answer
+    turns = [json.loads(one) for one in agency.received if b'"tool_result"' in one]
+    assert turns, "the agent never sent what it read"
+    assert b"PLACEHOLDER_" in agency.received[-1]
+    for body in agency.received:
+        assert token.encode() not in body
+    said = json.loads(finished.stderr.strip().splitlines()[-1])
+    assert said["calls"] >= 2
+    assert said["hosts"][HOST] == said["calls"]
+    assert sum(said["redacted"].values()) >= 1
+    assert said["tokens"]["input"] >= 1800
+    for file in (tmp_path / "state").rglob("*"):
+        if file.is_file():
+            assert token.encode() not in file.read_bytes(), file
