@@ -9,6 +9,8 @@ from __future__ import annotations
 from penstock.exchange import Destination, Exchange, HttpRequest
 from penstock.wire import (
     anthropic_messages,
+    bedrock_converse,
+    bedrock_invoke,
     gemini,
     jsonrpc,
     openai_chat,
@@ -32,6 +34,8 @@ FAMILIES: tuple[Family, ...] = (
     *openai_media.FAMILIES,
     *openai_stores.FAMILIES,
     *openai_chat.BY_SHAPE,
+    *bedrock_converse.FAMILIES,
+    *bedrock_invoke.FAMILIES,
     *unknown.FAMILIES,
 )
 
