@@ -245,9 +245,9 @@ def test_hostile_bytes_never_raise(data: bytes, framing: Any) -> None:
 
 
 NAMES = st.sampled_from(
-    ["choices", "delta", "index", "content", "tool_calls", "function", "arguments", "message"]
-    + ["usage", "error", "id", "type", "response", "item", "part", "output", "output_index"]
-    + ["summary", "text", "object", "logprobs", "finish_reason", "reasoning_details", "audio"]
+    """choices delta index content tool_calls function arguments message usage error id type
+    response item part output output_index summary text object logprobs finish_reason
+    reasoning_details audio""".split()  # noqa: SIM905  a list of words reads better as words
 )
 ATOMS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5)
 DOCUMENTS = st.recursive(

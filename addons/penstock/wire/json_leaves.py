@@ -259,7 +259,7 @@ def _leaf(text: str, path: Path, zone: Zone, zones: ZoneMap, name: str | None) -
         return Leaf(path, text, zone, False)
     if len(text) >= MIN_BLOB_LENGTH and is_blob(text):
         return Leaf(path, text, zone, blob=True)
-    if name in zones.nested and text[:1] in "{[":
+    if name in zones.nested and (zone == "tool_arguments" or text[:1] in "{["):
         return Leaf(path, unescape(text), zone, True, True)
     return Leaf(path, text, zone)
 
