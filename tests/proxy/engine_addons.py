@@ -153,3 +153,16 @@ class Streams(Watch):
         elif made := TRANSFORMS.get(flow.request.path):
             transform: StreamTransform = made()
             flow.response.stream = transform  # type: ignore[assignment] # the engine's contract
+
+
+class Sockets(Watch):
+    """Lets WebSocket messages pass, drops ``drop``, raises on ``boom``."""
+
+    def websocket_message(self, flow: http.HTTPFlow) -> None:
+        assert flow.websocket
+        message = flow.websocket.messages[-1]
+        tell(messages=len(flow.websocket.messages))
+        if message.content == b"boom":
+            raise ValueError("boom")
+        if message.content == b"drop":
+            message.drop()

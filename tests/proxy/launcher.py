@@ -15,6 +15,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from mitmproxy import platform
+
 from penstock.proxy.connect_to import parse_connect_to
 from penstock.proxy.engine import serve
 from penstock.proxy.runtime import Callbacks, Listening
@@ -61,6 +63,9 @@ def main() -> int:
         ready=ready,
         refused=refused,
     )
+    if asked.get("redirected_from"):
+        # No packet filter in a test: say what SO_ORIGINAL_DST would say.
+        platform.original_addr = lambda connection: tuple(asked["redirected_from"])
     logging.basicConfig(level=logging.WARNING)
     return asyncio.run(serve(settings, load(asked.get("addon")), callbacks))
 

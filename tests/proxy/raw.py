@@ -203,6 +203,11 @@ class RunningProxy:
     def ca(self) -> Path:
         return self.state_dir / "ca.pem"
 
+    def redirected(self) -> Client:
+        """A bare TCP connection to the transparent port."""
+        port = self.lines[0]["ready"]["transparent"][1]
+        return Client(socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT))
+
     def stop(self, number: int = signal.SIGTERM, timeout: float = TIMEOUT) -> int:
         """Send a signal and wait; returns the exit code."""
         self.process.send_signal(number)
@@ -376,11 +381,13 @@ def running_proxy(
     limits: dict[str, float] | None = None,
     addon: str | None = None,
     on_error: str = "deny",
+    redirected_from: tuple[str, int] | None = None,
     **settings: Any,
 ) -> Iterator[RunningProxy]:
     """A real engine process; ``connect_to`` maps "host:port" to a loopback port.
 
-    ``addon`` is the name of a class in ``engine_addons.py`` beside this file.
+    ``addon`` is the name of a class in ``engine_addons.py`` beside this file;
+    ``redirected_from`` the original destination of every transparent connection.
     """
     state_dir.mkdir(parents=True, exist_ok=True)
     asked = {
@@ -393,6 +400,7 @@ def running_proxy(
         "limits": limits or {},
         "wants": wants or {},
         "on_error": on_error,
+        "redirected_from": redirected_from,
         "addon": f"{HERE / 'engine_addons.py'}:{addon}" if addon else None,
     }
     file = state_dir / "launch.json"

@@ -29,6 +29,7 @@ from penstock.proxy.passthrough import Passthrough
 from penstock.proxy.runtime import Callbacks, Runtime
 from penstock.proxy.settings import Address, EngineSettings
 from penstock.proxy.tls import Tls
+from penstock.proxy.websocket import Forget
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +62,7 @@ async def serve(
         Passthrough(runtime),
         Tls(certificates.authority),
         disable_h2c.DisableH2C(),
+        Forget(),
         *addons,
         _Ready(runtime, listeners),
     )

@@ -67,6 +67,8 @@ class Passthrough:
             self._runtime.callbacks.refused(NOT_ALLOWED.code, normal_host(names[0]))
         elif wish == "tunnel":
             data.ignore_connection = True
+            if redirected:
+                context.server.sni = server_name  # --connect-to goes by the name
         if redirected and any(
             kind == ENCRYPTED_CLIENT_HELLO for kind, _ in data.client_hello.extensions
         ):
