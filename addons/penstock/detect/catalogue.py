@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from functools import cache
 
+from penstock.detect.accounts import account_probes
+from penstock.detect.contact import contact_probes
 from penstock.detect.credentials import credential_probes
+from penstock.detect.identity import identity_probes
 from penstock.detect.keys import key_probes
 from penstock.detect.probe import Probe
 from penstock.detect.rules import load
@@ -21,4 +24,7 @@ def all_probes() -> tuple[Probe, ...]:
         *(token_probe(rule, number) for number, rule in enumerate(tokens)),
         *url_probes(),
         *credential_probes(contextual),
+        *contact_probes(),
+        *account_probes(),
+        *identity_probes(),
     )
