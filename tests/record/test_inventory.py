@@ -74,10 +74,15 @@ def test_hostile_names_cannot_make_it_grow_without_bound(tmp_path, record, monke
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b'{"entries": [{"host": 1}]}', b'{"entries": 5}'])
-def test_a_file_that_is_no_inventory_is_said(tmp_path, content):
+def test_a_file_that_is_no_inventory_is_said_to_readers_and_put_aside(tmp_path, content, record):
     (tmp_path / "inventory.json").write_bytes(content)
     with pytest.raises(ValueError, match="is not an inventory"):
-        Inventory(tmp_path / "inventory.json")
+        read(inventory_files(tmp_path))
+    kept = Inventory(tmp_path / "inventory.json")
+    kept.record(record())
+    kept.close()
+    assert (tmp_path / "inventory.unreadable").read_bytes() == content
+    assert read(inventory_files(tmp_path))[0].calls == 1
 
 
 @pytest.mark.parametrize(

@@ -160,3 +160,11 @@ def test_only_the_leading_word_of_an_error_text_is_kept():
     assert word("rate_limit_error") == "rate_limit_error"
     assert word("{json}") == "other"
     assert word(None) is None
+
+
+def test_of_a_failure_its_place_and_kind_are_kept_and_no_text(record):
+    kept = clean(record(failure_reason="response: ValueError"))
+    assert kept.failure_reason == "response: ValueError"
+    assert clean(record(failure_reason=f"response: {CANARY}")).failure_reason == "response"
+    said = clean(record(failure_reason=f"response: ValueError {CANARY}"))
+    assert said.failure_reason == "response"

@@ -23,10 +23,11 @@ Scan = Callable[[str], Sequence[Finding]]
 CHARACTERS_MAX = 200
 # Longest list kept: a tools/list of a large server has some hundreds of names.
 ITEMS_MAX = 100
-WORD_CHARACTERS_MAX = 64
 
 # Linear: one class, anchored, bounded.
 WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]{0,63}")
+# ``response: ValueError``: where a check raised, and what. Nothing may follow the class's name.
+PLACE = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,63}: [A-Z][A-Za-z]{0,40}(?:Error|Exception)\Z")
 TRACE_PARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}\Z")
 
 
@@ -38,7 +39,8 @@ def clean(record: Record, scan: Scan | None = None) -> Record:
     record.answer_model = maybe_plain(record.answer_model)
     record.answer_id = maybe_plain(record.answer_id)
     record.error_type = word(record.error_type)
-    record.failure_reason = word(record.failure_reason)
+    if not record.failure_reason or not PLACE.match(record.failure_reason):
+        record.failure_reason = word(record.failure_reason)
     record.finish_reasons = plain_list(record.finish_reasons)
     record.tool_calls = plain_list(record.tool_calls)
     record.caller = plain_caller(record.caller)

@@ -136,14 +136,17 @@ class Inventory:
     name = "inventory"
 
     def __init__(self, path: Path) -> None:
-        """Continue the inventory in ``path``. ValueError when the file is not one."""
+        """Continue the inventory in ``path``; a file that is none is put aside as it is."""
         self._path = path
         self._guard = threading.Lock()
         self._entries: dict[Key, Entry] = {}
         self._changed = False
         self._saved_at = 0.0
         if path.exists():
-            self._entries = {(one.host, one.app, one.model): one for one in read([path])}
+            try:
+                self._entries = {(one.host, one.app, one.model): one for one in read([path])}
+            except ValueError:
+                path.replace(path.with_suffix(".unreadable"))
 
     def record(self, record: Record) -> None:
         """Count one call. Traffic that is not AI is not in the inventory."""

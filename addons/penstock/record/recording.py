@@ -1,0 +1,120 @@
+"""Everything that records, opened in one step: audit, metrics, inventory, telemetry.
+
+The files of a second process on one state directory get the number its audit log got, so
+that no two processes write one file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from penstock.meter.quotas import Quotas
+from penstock.record.audit import AuditLog
+from penstock.record.clean import Scan
+from penstock.record.inventory import Inventory
+from penstock.record.metrics import Metrics
+from penstock.record.recorder import Recorder, Sink
+from penstock.record.telemetry import telemetry
+
+if TYPE_CHECKING:
+    from penstock.record.spans import Spans
+
+
+@dataclass(slots=True)
+class Recording:
+    """The recorder, and the parts of it that others ask."""
+
+    recorder: Recorder
+    metrics: Metrics
+    audit: AuditLog
+    spans: Spans | None
+
+    def status(self) -> dict[str, object]:
+        """For the status page: counts and names only."""
+        status: dict[str, object] = {
+            "audit": self.audit.status(),
+            "failures": dict(self.recorder.failures),
+            "failure": dict(self.recorder.failure),
+        }
+        if self.spans:
+            status["telemetry"] = {
+                "exported": self.spans.exported,
+                "failed": self.spans.failed,
+                "dropped": self.spans.dropped,
+            }
+        return status
+
+
+def start_recording(
+    state: Path,
+    environ: Mapping[str, str],
+    *,
+    service: str | None = None,
+    scan: Scan | None = None,
+    checkpointed: Callable[[str], None] | None = None,
+) -> Recording:
+    """Open everything in ``state``. OSError or ValueError say what cannot be used.
+
+    ``service`` names the workload in telemetry; ``scan`` finds secrets in a text;
+    ``checkpointed`` is given each signed checkpoint of the audit log.
+    """
+    metrics = Metrics()
+    spans = telemetry(environ, service)
+    audit = AuditLog(state, checkpointed=checkpointed)
+    sinks: list[Sink] = [audit, metrics, Inventory(state / f"inventory{audit.suffix}.json")]
+    if spans:
+        sinks.append(spans)
+    recording = Recording(Recorder(sinks, scan), metrics, audit, spans)
+    _watch(recording)
+    return recording
+
+
+def watch_quotas(metrics: Metrics, quotas: Quotas) -> None:
+    """Show how the limits' memory stands."""
+    metrics.watch(
+        "penstock_open_reservations",
+        "Calls that hold room in a limit now.",
+        "gauge",
+        lambda: float(quotas.open_reservations),
+    )
+    metrics.watch(
+        "penstock_quota_scopes_evicted",
+        "Scopes of limits forgotten because a rule had too many.",
+        "counter",
+        lambda: float(quotas.evicted),
+    )
+
+
+def _watch(recording: Recording) -> None:
+    audit, recorder, spans = recording.audit, recording.recorder, recording.spans
+    watch = recording.metrics.watch
+    watch("penstock_audit_records", "Audit lines written.", "counter", lambda: audit.written)
+    watch(
+        "penstock_audit_dropped",
+        "Audit lines that could not be written.",
+        "counter",
+        lambda: audit.dropped,
+    )
+    watch(
+        "penstock_record_failures",
+        "Times a part of recording failed.",
+        "counter",
+        lambda: sum(recorder.failures.values()),
+    )
+    if spans:
+        watch("penstock_telemetry_exported", "Spans exported.", "counter", lambda: spans.exported)
+        watch(
+            "penstock_telemetry_failed",
+            "Spans no collector took.",
+            "counter",
+            lambda: spans.failed,
+        )
+        watch(
+            "penstock_telemetry_dropped",
+            "Spans dropped because the queue was full.",
+            "counter",
+            lambda: spans.dropped,
+        )
