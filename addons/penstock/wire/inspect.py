@@ -140,7 +140,7 @@ def _prompt_texts(exchange: Exchange) -> list[str] | None:
         for part in message.parts
         if part.kind == "text" and part.text
     ]
-    return texts or None
+    return list(dict.fromkeys(texts)) or None
 
 
 def _result_texts(exchange: Exchange) -> list[str] | None:

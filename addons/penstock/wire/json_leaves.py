@@ -33,6 +33,11 @@ _LOCKED: frozenset[Zone] = frozenset(
     {"tool_definition", "tool_arguments", "tool_result", "reasoning"}
 )
 _BLOB = re.compile(r"(?:data:[\w.+-]+/[\w.+-]+(?:;[\w=.-]+)*;base64,)?[A-Za-z0-9+/_-]+={0,2}\Z")
+_LONE = re.compile(
+    r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+    r"|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
+    re.DOTALL,
+)
 _ESCAPE = re.compile(rb"\\(?:u0022|.)", re.DOTALL)
 # Constants of the formats themselves: they cannot hold a finding and are most of all strings.
 _VOCABULARY = frozenset(
@@ -160,13 +165,18 @@ def _parse_lax(body: bytes) -> Reading:
     except UnicodeDecodeError:
         return Reading(problem="not valid UTF-8")
     try:
-        value = json.loads(text)
+        value = json.loads(_LONE.sub(_no_half, text))
     except (ValueError, RecursionError) as error:
         deep = isinstance(error, RecursionError)
         return Reading(problem="nested too deep" if deep else "not JSON")
     if problem == "not JSON":
         problem = "not strict JSON (NaN, Infinity, a lone surrogate or a huge number)"
     return Reading(value, problem=problem)
+
+
+def _no_half(match: re.Match[str]) -> str:
+    """A lone surrogate would break every UTF-8 library behind us; its place stays."""
+    return "\\ufffd" if match[1] else match[0]
 
 
 def text_leaf(body: bytes, zone: Zone = "other") -> Leaf:
