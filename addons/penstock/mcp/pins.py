@@ -1,0 +1,132 @@
+"""Pins: what a tool was when somebody looked at it, so that a later change is seen.
+
+A server may change a tool's description after it was approved (a "rug pull"), and the model
+reads the new one. A pin is a hash over everything of a definition that a model or a client acts
+on; the lock file keeps pins with the readable texts, for review in a pull request. Pure
+functions; the file format is in ``lock``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from penstock.wire.loose import as_dict, as_text
+
+# What a definition consists of. Everything else (``_meta``) reaches neither model nor policy.
+FIELDS = ("title", "description", "inputSchema", "outputSchema", "annotations", "icons")
+# Servers and tools remembered while running; a pod talks to dozens of servers.
+SERVERS_MAX = 1000
+TOOLS_MAX = 10_000
+
+ChangeKind = Literal["added", "removed", "changed"]
+Standing = Literal["pinned", "changed", "unpinned"]
+
+
+@dataclass(slots=True, frozen=True)
+class Pin:
+    """One tool as recorded: a hash for each field, and the texts a person reads."""
+
+    name: str
+    hash: str
+    fields: Mapping[str, str] = field(default_factory=dict)
+    title: str | None = None
+    description: str | None = None
+
+
+@dataclass(slots=True, frozen=True)
+class Change:
+    """How a server's tool differs from its pin. ``fields`` are the ones that changed."""
+
+    tool: str
+    kind: ChangeKind
+    fields: tuple[str, ...] = ()
+    before: Pin | None = None
+    after: Pin | None = None
+
+
+Tools = Mapping[str, Pin]
+
+
+def digest(value: Any) -> str:
+    """SHA-256 over the canonical JSON of ``value``: sorted keys, no spaces, UTF-8."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return "sha256:" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def pin_of(definition: Mapping[str, Any]) -> Pin:
+    """The pin of a tool definition as it stands in a ``tools/list`` answer."""
+    name = as_text(definition.get("name")) or ""
+    present = {key: definition[key] for key in FIELDS if definition.get(key) is not None}
+    return Pin(
+        name=name,
+        hash=digest({"name": name, **present}),
+        fields={key: digest(value) for key, value in present.items()},
+        title=as_text(present.get("title")),
+        description=as_text(present.get("description")),
+    )
+
+
+def pins_of(definitions: Iterable[Any]) -> dict[str, Pin]:
+    """Pins of all readable definitions, by name; a name given twice is pinned as both together."""
+    pins: dict[str, Pin] = {}
+    for definition in definitions:
+        pin = pin_of(as_dict(definition))
+        if not pin.name:
+            continue
+        earlier = pins.get(pin.name)
+        if earlier is not None:
+            pin = Pin(pin.name, digest([earlier.hash, pin.hash]), {}, pin.title, pin.description)
+        pins[pin.name] = pin
+    return pins
+
+
+def compare(recorded: Tools, found: Tools) -> list[Change]:
+    """What changed from ``recorded`` to ``found``, by tool name."""
+    changes: list[Change] = []
+    for name in sorted(recorded.keys() | found.keys()):
+        before, after = recorded.get(name), found.get(name)
+        if before is None:
+            changes.append(Change(name, "added", after=after))
+        elif after is None:
+            changes.append(Change(name, "removed", before=before))
+        elif before.hash != after.hash:
+            keys = sorted(before.fields.keys() | after.fields.keys())
+            differing = tuple(k for k in keys if before.fields.get(k) != after.fields.get(k))
+            changes.append(Change(name, "changed", differing, before, after))
+    return changes
+
+
+class PinBook:
+    """Pins in force and what servers showed since: answers at list and at call time.
+
+    A server is named by its URL without query. Memory is bounded; what does not fit counts
+    as unpinned, which is the cautious answer.
+    """
+
+    def __init__(self, locked: Mapping[str, Tools]) -> None:
+        self._locked = locked
+        self._shown: dict[str, dict[str, str]] = {}
+
+    def see(self, server: str, definitions: Iterable[Any]) -> list[Change]:
+        """Note one page of a server's list; returns the tools that are not as pinned."""
+        found = pins_of(definitions)
+        if server not in self._shown and len(self._shown) >= SERVERS_MAX:
+            return []
+        shown = self._shown.setdefault(server, {})
+        for name, pin in found.items():
+            if name in shown or len(shown) < TOOLS_MAX:
+                shown[name] = pin.hash
+        locked = self._locked.get(server, {})
+        return compare({name: locked[name] for name in found if name in locked}, found)
+
+    def standing(self, server: str, tool: str) -> Standing:
+        """How a tool stands when it is called: as last shown, or as pinned if never shown."""
+        pin = self._locked.get(server, {}).get(tool)
+        if pin is None:
+            return "unpinned"
+        shown = self._shown.get(server, {}).get(tool, pin.hash)
+        return "pinned" if shown == pin.hash else "changed"
