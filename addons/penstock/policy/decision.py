@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from penstock.exchange import Finding, Path, Zone
+from penstock.meter.quotas import Reservation
 from penstock.wire.edits import Edit
 from penstock.wire.family import Refusal
 
@@ -45,5 +46,6 @@ class Decision:
     findings: list[Located] = field(default_factory=list)
     refusal: Refusal | None = None
     would: Verdict = "allow"  # the verdict if every rule were enforced (shadow mode)
-    hidden_tools: frozenset[str] = frozenset()  # MCP tools a list answer must not show
+    reservations: list[Reservation] = field(default_factory=list)  # to be settled or released
+    failures: list[str] = field(default_factory=list)  # rules that could not be evaluated
     policy_hash: str = ""

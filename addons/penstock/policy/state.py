@@ -7,15 +7,16 @@ that changes through it is the quota store, which is asked last.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Protocol
 
-from penstock.detect.steps import ScanStep
 from penstock.exchange import Finding, Zone
 from penstock.meter.quotas import Claim, Exceeded, Reservation
 from penstock.policy.call import Call
+from penstock.wire.channel_text import ChannelScanner
+from penstock.wire.family import Refusal
 
 
 @dataclass(slots=True, frozen=True)
@@ -27,14 +28,8 @@ class Estimate:
     usd: Decimal = Decimal(0)
 
 
-class ChannelScanner(Protocol):
-    """Reads one growing text and says what to replace and how far it may leave."""
-
-    def feed(self, text: str) -> ScanStep:
-        """Take the next piece; offsets in the step are absolute."""
-
-    def finish(self) -> ScanStep:
-        """The text is over: settle all of it."""
+# What to put in place of a found value; a Refusal ends the answer; None leaves the value.
+React = Callable[[Finding, str], str | Refusal | None]
 
 
 class QuotaStore(Protocol):
@@ -62,6 +57,9 @@ class State(Protocol):
 
     def restorer(self, nested: bool) -> ChannelScanner | None:
         """A scanner that puts originals back; None when this caller has no placeholder."""
+
+    def scanner(self, types: Sequence[str], react: React, nested: bool) -> ChannelScanner:
+        """A scanner that finds ``types`` in a growing text and asks ``react`` about each."""
 
     def estimate(self, call: Call) -> Estimate:
         """What this call is expected to use."""

@@ -102,7 +102,10 @@ class Govern:
     def prepare_answer(self, live: LiveCall, flow: http.HTTPFlow) -> None:
         """Ask for an uncompressed answer where it may have to be edited."""
         state = self.governance.state_for(live.call.caller)
-        live.scanner_for = answer_scanner(self.governance.policy, live.call, state)
+        live.answer_decision = Decision(policy_hash=live.decision.policy_hash)
+        live.scanner_for = answer_scanner(
+            self.governance.policy, live.call, state, time.time(), live.answer_decision
+        )
         if live.scanner_for is not None and "accept-encoding" in flow.request.headers:
             flow.request.headers["accept-encoding"] = "identity"
 

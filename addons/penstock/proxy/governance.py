@@ -27,14 +27,17 @@ from penstock.policy.call import Call
 from penstock.policy.decision import Mode
 from penstock.policy.policy import Policy
 from penstock.policy.source import PolicySource
-from penstock.policy.state import ChannelScanner, Estimate
+from penstock.policy.state import Estimate, React
 from penstock.proxy.keys import Keys
 from penstock.proxy.runtime import Wish
 from penstock.record.recorder import Recorder
+from penstock.wire.channel_text import ChannelScanner
 
 # Hosts whose interception was decided; a laptop meets some hundred, an attacker any number.
 WISHES_MAX = 4096
 DIGEST_BYTES = 8
+# What must not appear in a Record even where no rule asks for it.
+ALWAYS_FOUND = ("secret", "pii.email")
 
 
 class Governance:
@@ -66,7 +69,9 @@ class Governance:
     def adopt(self, policy: Policy) -> None:
         """Make ``policy`` the one in force. Calls under way keep the decision they have."""
         self.policy = policy.with_mode(self.mode) if self.mode else policy
-        self.memo = Memo(Detectors(self.policy.finding_types), self.keys.digest)
+        # Secrets are looked for under every policy: nothing recorded may hold one.
+        self.detectors = Detectors(sorted({*self.policy.finding_types, *ALWAYS_FOUND}))
+        self.memo = Memo(self.detectors, self.keys.digest)
         self.wishes.clear()
 
     def reload(self) -> bool:
@@ -101,7 +106,7 @@ class Governance:
         return "tunnel"
 
     def estimate(self, caller: str, call: Call) -> Estimate:
-        """What a call is expected to use: learned tokens, and their price once prices are loaded."""
+        """What a call is expected to use: learned tokens, and their price once known."""
         exchange = call.exchange
         cap = output_cap(exchange.parameters)
         expected = self.estimator.estimate(caller, exchange.model or "", call.body_bytes, cap)
@@ -162,6 +167,11 @@ class CallState:
     def restorer(self, nested: bool) -> ChannelScanner | None:
         vault = self.governance.vault
         return vault.restorer(self.caller_key, nested) if vault.holds(self.caller_key) else None
+
+    def scanner(self, types: Sequence[str], react: React, nested: bool) -> ChannelScanner:
+        from penstock.detect.stream import scanner as stream_scanner
+
+        return stream_scanner(self.governance.detectors, types, react, nested)
 
     def estimate(self, call: Call) -> Estimate:
         return self.governance.estimate(self.caller_key, call)

@@ -41,6 +41,8 @@ from penstock.proxy.runtime import Runtime
 LINGER_BYTES = 64 * 1024 * 1024
 # Empty lines before a request line; RFC 9112 section 2.2 asks to ignore at least one.
 EMPTY_LINES_MAX = 4
+# RFC 9110 section 11.7.2; Proxy-Connection is what old clients send instead of Connection.
+PROXY_HEADERS = ("proxy-authorization", "proxy-connection")
 
 
 class HeadProblem(ValueError):
@@ -223,6 +225,17 @@ class Server(_Reading, Http1Server):
         yield from super().wait(event)
 
 
+def _without_proxy_headers(event: RequestHeaders) -> RequestHeaders:
+    """What a client says to its proxy, credentials above all, is not the upstream's business."""
+    headers = event.request.headers
+    if not any(name in headers for name in PROXY_HEADERS):
+        return event
+    request = event.request.copy()
+    for name in PROXY_HEADERS:
+        request.headers.pop(name, None)
+    return RequestHeaders(event.stream_id, request, event.end_stream)
+
+
 class Client(_Reading, Http1Client):
     """Speaks to the upstream."""
 
@@ -236,6 +249,8 @@ class Client(_Reading, Http1Client):
             return
         if isinstance(event, RequestProtocolError):
             self.gave_up = True
+        elif isinstance(event, RequestHeaders):
+            event = _without_proxy_headers(event)
         yield from super().send(event)
 
     def read_headers(self, event: events.Event) -> layer.CommandGenerator[None]:

@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 
 from penstock.exchange import HttpAnswer
-from penstock.policy.answer import decide_answer
+from penstock.policy.decide import decide_answer
 from penstock.policy.decision import Decision
 from penstock.proxy.call import LiveCall
 from penstock.proxy.capture import UninspectableError, decoded_body

@@ -33,6 +33,7 @@ from penstock.record.audit import AuditLog
 from penstock.record.inventory import Inventory
 from penstock.record.metrics import Metrics
 from penstock.record.recorder import Recorder, Sink
+from penstock.record.telemetry import telemetry
 
 logger = logging.getLogger(__name__)
 
@@ -80,11 +81,8 @@ class Service:
 
     def sinks(self, state: Path) -> list[Sink]:
         sinks: list[Sink] = [AuditLog(state), self.metrics, Inventory(state / "inventory.json")]
-        if any(name in os.environ for name in OTLP_VARIABLES):
-            from penstock.record.telemetry import Telemetry
-
-            sinks.append(Telemetry(os.environ))
-        return sinks
+        spans = telemetry(os.environ, os.environ.get("PENSTOCK_WORKLOAD"))
+        return [*sinks, spans] if spans is not None else sinks
 
     async def serve(self) -> int:
         assert self.settings.admin is not None  # the command line has a default
@@ -180,7 +178,3 @@ class Service:
             "recording_failures": dict(governance.recorder.failures),
             "open_reservations": governance.quotas.open_reservations,
         }
-
-
-# Either of them switches telemetry on (OpenTelemetry, OTLP exporter specification).
-OTLP_VARIABLES = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")

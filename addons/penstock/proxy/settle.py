@@ -53,8 +53,8 @@ class Settle:
         live.settled = True
         answer = live.call.exchange.answer
         if answer is None or live.outcome == "refused":
-            if live.decision.reservation is not None:
-                self.governance.quotas.release(time.time(), live.decision.reservation)
+            for reservation in live.decision.reservations:
+                self.governance.quotas.release(time.time(), reservation)
             return None
         self.account(live, answer)
         if has_tokens(answer.usage) and not self.governance.prices.loaded:
@@ -94,13 +94,12 @@ class Settle:
                 now,
             )
             live.cost_usd, live.price_source = price.usd, price.source
-        reservation = live.decision.reservation
-        if reservation is None:
-            return
-        if not live.answered_well and not has_tokens(answer.usage):
-            self.governance.quotas.release(now, reservation)
-            return
-        self.governance.quotas.settle(now, reservation, spent(live, answer.usage))
+        free = not live.answered_well and not has_tokens(answer.usage)
+        for reservation in live.decision.reservations:
+            if free:
+                self.governance.quotas.release(now, reservation)
+            else:
+                self.governance.quotas.settle(now, reservation, spent(live, answer.usage))
 
 
 def outcome_of(flow: http.HTTPFlow, live: LiveCall) -> Outcome:

@@ -59,7 +59,7 @@ class Provider:
                 Route("/v1/messages", self.messages, methods=["POST"]),
                 *tools.routes,
             ],
-            lifespan=lambda app: tools.router.lifespan_context(app),
+            lifespan=tools.router.lifespan_context,
         )
         self.socket = socket.create_server(("127.0.0.1", 0))
         self.port: int = self.socket.getsockname()[1]
@@ -130,7 +130,7 @@ class Provider:
 
     async def message_events(self, model: str, question: str) -> AsyncIterator[bytes]:
         answer = f"I was told: {question}"
-        start = {
+        start: dict[str, Any] = {
             "id": "msg_demo",
             "type": "message",
             "role": "assistant",

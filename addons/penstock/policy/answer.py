@@ -1,0 +1,123 @@
+"""What reads a streamed answer: response rules and the way back of placeholders, per channel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+from penstock.detect.steps import Replacement, ScanStep
+from penstock.exchange import Finding
+from penstock.policy.call import Call
+from penstock.policy.content import wants
+from penstock.policy.decide import Judge
+from penstock.policy.decision import Decision, Located
+from penstock.policy.policy import Policy, Rule, find_of
+from penstock.policy.refusals import policy_refusal
+from penstock.policy.rules.deny import Deny
+from penstock.policy.rules.redact import METHODS, Redact, replacement
+from penstock.policy.state import State
+from penstock.wire.channel_text import ChannelScanner
+from penstock.wire.family import Channel, Refusal
+
+Action = Literal["none", "redact", "deny"]
+ScannerFor = Callable[[Channel], ChannelScanner | None]
+
+
+def answer_scanner(
+    policy: Policy, call: Call, state: State, now: float, decision: Decision
+) -> ScannerFor | None:
+    """Scanners for the channels of a streamed answer; None when nothing in it can change.
+
+    What the scanners find is added to ``decision`` while the answer runs.
+    """
+    rules: list[Rule[Any]] = []
+    if policy.reads_answers:
+        judge = Judge(policy, call, state, now)
+        rules = [
+            rule
+            for rule in judge.applying(policy.content_rules)
+            if (find := find_of(rule)) is not None and find.response and about(rule, call)
+        ]
+    if not rules and state.restorer(nested=False) is None:
+        return None
+
+    def scanner(channel: Channel) -> ChannelScanner | None:
+        parts: list[ChannelScanner] = []
+        if rules:
+            reaction = Reaction(rules, call, state, decision, channel)
+            parts.append(state.scanner(reaction.types, reaction.react, channel.nested))
+        restorer = state.restorer(channel.nested)
+        if restorer is not None:
+            parts.append(restorer)
+        return parts[0] if len(parts) == 1 else Together(parts)
+
+    return scanner
+
+
+def about(rule: Rule[Any], call: Call) -> bool:
+    return not isinstance(rule.act, Deny) or bool(rule.act.names(call))
+
+
+class Reaction:
+    """What the rules do about a finding in one channel."""
+
+    def __init__(
+        self,
+        rules: Sequence[Rule[Any]],
+        call: Call,
+        state: State,
+        decision: Decision,
+        channel: Channel,
+    ) -> None:
+        self.rules = rules
+        self.call = call
+        self.state = state
+        self.decision = decision
+        self.channel = channel
+        finds = [find for rule in rules if (find := find_of(rule)) is not None]
+        self.types = tuple(sorted({name for find in finds for name in find.types}))
+
+    def react(self, finding: Finding, value: str) -> str | Refusal | None:
+        """The text in place of ``value``, a refusal that ends the answer, None: leave it."""
+        wanting = [rule for rule in self.rules if wants(rule, finding)]
+        judge = Judge.__new__(Judge)
+        judge.call, judge.decision = self.call, self.decision
+        why = f"{finding.type} found in the answer"
+        denying = [rule for rule in wanting if isinstance(rule.act, Deny)]
+        for rule in wanting:
+            judge.note(
+                rule.verb, rule.id, "deny" if rule in denying else "edit", why, rule.enforced
+            )
+        enforced = [rule for rule in wanting if rule.enforced]
+        refusing = next((rule for rule in enforced if rule in denying), None)
+        redacting = [rule for rule in enforced if isinstance(rule.act, Redact)]
+        action: Action = "deny" if refusing else "redact" if redacting else "none"
+        self.decision.findings.append(
+            Located(finding, self.channel.zone, self.channel.key, "response", action)
+        )
+        if refusing is not None:
+            self.decision.refusal = policy_refusal(refusing, why, self.call)
+            return self.decision.refusal
+        if not redacting:
+            return None
+        method = min((rule.act.method for rule in redacting), key=METHODS.index)
+        return replacement(method, finding.type, value, self.state)
+
+
+class Together:
+    """Several scanners over one channel: all see all, the slowest decides what may leave."""
+
+    def __init__(self, scanners: Sequence[ChannelScanner]) -> None:
+        self.scanners = scanners
+
+    def feed(self, text: str) -> ScanStep:
+        return self.merged([scanner.feed(text) for scanner in self.scanners])
+
+    def finish(self) -> ScanStep:
+        return self.merged([scanner.finish() for scanner in self.scanners])
+
+    def merged(self, steps: list[ScanStep]) -> ScanStep:
+        replacements: list[Replacement] = [one for step in steps for one in step.replacements]
+        stop = next((step.stop for step in steps if step.stop is not None), None)
+        replacements.sort(key=lambda one: one.start)
+        return ScanStep(replacements, min(step.settled for step in steps), stop)

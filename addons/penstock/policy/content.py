@@ -1,0 +1,98 @@
+"""Findings in texts, and what the content rules make of them: edits, denials, nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from penstock.exchange import Finding, Leaf, Zone
+from penstock.policy.decision import Located
+from penstock.policy.policy import Rule, find_of
+from penstock.policy.rules.redact import METHODS, Redact, replacement
+from penstock.policy.state import State
+from penstock.wire.edits import Edit
+
+Direction = Literal["request", "response"]
+
+
+@dataclass(slots=True)
+class ContentVerdict:
+    """What the content of one body asks for."""
+
+    edits: list[Edit] = field(default_factory=list)
+    findings: list[Located] = field(default_factory=list)
+    spoke: dict[str, tuple[Rule[Any], str]] = field(default_factory=dict)  # rules that act, why
+    denials: list[tuple[Rule[Any], str]] = field(default_factory=list)
+
+
+def looks_at(rule: Rule[Any], zone: Zone, direction: Direction) -> bool:
+    """True when the rule reads texts of this zone in this direction."""
+    find = find_of(rule)
+    assert find is not None  # content rules have one
+    return find.response if direction == "response" else zone in find.zones
+
+
+def judge_content(
+    rules: Sequence[Rule[Any]], leaves: Iterable[Leaf], direction: Direction, state: State
+) -> ContentVerdict:
+    """Scan each text once; let every rule speak about every finding."""
+    verdict = ContentVerdict()
+    by_zone: dict[Zone, list[Rule[Any]]] = {}
+    for leaf in leaves:
+        if leaf.blob or not leaf.text:
+            continue
+        reading = by_zone.get(leaf.zone)
+        if reading is None:
+            reading = [rule for rule in rules if looks_at(rule, leaf.zone, direction)]
+            by_zone[leaf.zone] = reading
+        if not reading:
+            continue
+        for finding in state.findings(leaf.text, leaf.zone):
+            judge_finding(verdict, reading, leaf, finding, direction, state)
+    return verdict
+
+
+def judge_finding(
+    verdict: ContentVerdict,
+    rules: Sequence[Rule[Any]],
+    leaf: Leaf,
+    finding: Finding,
+    direction: Direction,
+    state: State,
+) -> None:
+    wanting = [rule for rule in rules if wants(rule, finding)]
+    if not wanting:
+        return
+    action: Literal["none", "redact", "deny"] = "none"
+    for rule in wanting:
+        why = f"{finding.type} found in {words(leaf.zone, direction)}"
+        if not isinstance(rule.act, Redact):
+            verdict.denials.append((rule, why))
+            action = "deny" if rule.enforced else action
+        elif not leaf.editable:
+            signed = f"{why}, in a part that is signed or encrypted and cannot be changed"
+            verdict.denials.append((rule, signed))
+            action = "deny" if rule.enforced else action
+        else:
+            verdict.spoke.setdefault(rule.id, (rule, why))
+    redacting = [r for r in wanting if isinstance(r.act, Redact) and r.enforced and leaf.editable]
+    if redacting:
+        method = min((r.act.method for r in redacting), key=METHODS.index)
+        value = leaf.text[finding.start : finding.end]
+        new = replacement(method, finding.type, value, state)
+        verdict.edits.append(Edit(leaf, finding.start, finding.end, new))
+        action = "redact" if action == "none" else action
+    verdict.findings.append(Located(finding, leaf.zone, leaf.path, direction, action))
+
+
+def wants(rule: Rule[Any], finding: Finding) -> bool:
+    find = find_of(rule)
+    return find is not None and find.wants(finding)
+
+
+def words(zone: Zone, direction: Direction) -> str:
+    """Where a finding is, in words for the caller."""
+    if direction == "response":
+        return "the answer"
+    return "the request" if zone == "other" else f"the request's {zone.replace('_', ' ')}"

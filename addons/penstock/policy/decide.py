@@ -1,0 +1,244 @@
+"""The policy engine: ``decide`` and ``decide_answer``, pure.
+
+Every matching deny refuses; where an allow rule covers a kind of destination, what no
+allow rule admits is refused; edits add up; all limits hold together or the call is not
+made. The order of rules never matters. Rules in observe or shadow mode are judged alike
+and change nothing: they only appear in ``reasons`` and ``would``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from penstock.exchange import Leaf
+from penstock.meter.quotas import Claim, Exceeded
+from penstock.policy.activation import Activation
+from penstock.policy.call import Call, kind_of
+from penstock.policy.conditions import make_context
+from penstock.policy.content import ContentVerdict, judge_content
+from penstock.policy.decision import Decision, Reason, Verdict
+from penstock.policy.grants import tool_denials
+from penstock.policy.policy import Policy, Rule
+from penstock.policy.refusals import limit_refusal, limit_words, policy_refusal, text
+from penstock.policy.rules.deny import Deny
+from penstock.policy.state import Estimate, State
+from penstock.wire.edits import Edit
+from penstock.wire.family import Refusal
+
+STRENGTH: tuple[Verdict, ...] = ("allow", "edit", "hold", "deny")
+UNKNOWN_API = "penstock.unknown-api"
+
+
+def decide(policy: Policy, call: Call, state: State, now: float) -> Decision:
+    """The verdict on a request. ``now`` is seconds since the epoch.
+
+    The only effect is on ``state.quotas``: room is reserved when nothing refuses the call;
+    the reservations are in the Decision and have to be settled or released.
+    """
+    judge = Judge(policy, call, state, now)
+    judge.destinations()
+    judge.tools()
+    if policy.content_rules and judge.reads_content():
+        judge.content(judge.applying(policy.content_rules), call.exchange.leaves)
+    judge.limits()
+    return judge.decision
+
+
+def decide_answer(
+    policy: Policy, call: Call, leaves: Sequence[Leaf], state: State, now: float
+) -> Decision:
+    """The verdict on a plain answer: response rules, and placeholders put back."""
+    judge = Judge(policy, call, state, now)
+    if policy.reads_answers:
+        judge.answer(judge.applying(policy.content_rules), leaves)
+    judge.restore(leaves)
+    return judge.decision
+
+
+class Judge:
+    """One decision in the making. Lives for one call of ``decide``."""
+
+    def __init__(self, policy: Policy, call: Call, state: State, now: float) -> None:
+        self.policy = policy
+        self.call = call
+        self.state = state
+        self.now = now
+        self.decision = Decision(policy_hash=policy.hash)
+        self.context: Any = None
+
+    # ------------------------------------------------------------------ which rules
+
+    def applying[R: Rule[Any]](self, rules: Sequence[R]) -> list[R]:
+        """The rules whose condition holds; one that cannot be evaluated fails as told."""
+        return [rule for rule in rules if rule.when is None or self.holds(rule)]
+
+    def holds(self, rule: Rule[Any]) -> bool:
+        assert rule.when is not None  # asked for rules with a condition only
+        if self.context is None:
+            self.context = make_context(Activation(self.call, self.now).resolve)
+        try:
+            return rule.when.holds(self.context)
+        except Exception as error:  # noqa: BLE001 - a rule that cannot be evaluated is a decision
+            self.failed(rule, error)
+            return False
+
+    def failed(self, rule: Rule[Any], error: Exception) -> None:
+        """``on_error`` of the rule: the call is refused, or goes on without it. Counted."""
+        self.decision.failures.append(f"{rule.id}: {type(error).__name__}")
+        if rule.on_error == "deny":
+            self.deny(rule, "the rule could not be evaluated")
+
+    # ------------------------------------------------------------------ who may call what
+
+    def destinations(self) -> None:
+        for rule in self.applying(self.policy.denies):
+            if rule.act.names(self.call):
+                self.deny(rule, self.denied_because(rule))
+        kind = kind_of(self.call)
+        covering = [rule for rule in self.policy.allows if rule.act.covers(kind)]
+        if covering:
+            admitting = [rule for rule in self.applying(covering) if rule.act.admits(self.call)]
+            for enforced in (True, False):
+                self.uncovered(covering, admitting, enforced)
+        unknown = kind == "model" and self.call.exchange.api.startswith("unknown")
+        if unknown and self.policy.unknown_api == "deny":
+            self.deny_unknown_api()
+
+    def uncovered(
+        self, covering: list[Rule[Any]], admitting: list[Rule[Any]], enforced: bool
+    ) -> None:
+        """Refuse what rules cover and none admits; watching rules are judged apart."""
+        listing = [rule for rule in covering if rule.enforced or not enforced]
+        if not listing or any(rule in listing for rule in admitting):
+            return
+        if enforced or not any(rule.enforced for rule in listing):
+            self.deny(listing[0], self.not_allowed())
+
+    def denied_because(self, rule: Rule[Deny]) -> str:
+        used = rule.act.used_references(self.call.exchange)
+        if used:
+            return f"the call refers to content it does not send ({', '.join(used)})"
+        return f"calls like this one to {self.call.destination.host} are denied"
+
+    def not_allowed(self) -> str:
+        model = self.call.exchange.model
+        what = (
+            f"the model '{model[:64]}' at {self.call.destination.host}"
+            if model
+            else (f"this call to {self.call.destination.host}")
+        )
+        return f"{what} is not on the list of what is allowed"
+
+    def deny_unknown_api(self) -> None:
+        why = "the call is in a format that cannot be read"
+        enforced = self.policy.mode == "enforce"
+        self.note("deny", UNKNOWN_API, "deny", why, enforced)
+        if enforced and self.decision.refusal is None:
+            message = text(UNKNOWN_API, why, "The policy says unknown_api: deny.")
+            self.decision.refusal = Refusal(
+                403, "policy_denied", message, UNKNOWN_API, self.call.id
+            )
+
+    def tools(self) -> None:
+        if not self.policy.tools:
+            return
+        for rule, why in tool_denials(self.applying(self.policy.tools), self.call):
+            self.deny(rule, why)
+
+    # ------------------------------------------------------------------ content
+
+    def reads_content(self) -> bool:
+        """False where the policy says to pass what nobody here can read."""
+        unknown = self.call.exchange.api.startswith("unknown")
+        return not (unknown and self.policy.unknown_api == "pass")
+
+    def content(self, rules: list[Rule[Any]], leaves: Iterable[Leaf]) -> None:
+        named = [r for r in rules if not isinstance(r.act, Deny) or r.act.names(self.call)]
+        self.take(named, judge_content(named, leaves, "request", self.state))
+
+    def answer(self, rules: list[Rule[Any]], leaves: Iterable[Leaf]) -> None:
+        named = [r for r in rules if not isinstance(r.act, Deny) or r.act.names(self.call)]
+        self.take(named, judge_content(named, leaves, "response", self.state))
+
+    def take(self, rules: list[Rule[Any]], verdict: ContentVerdict) -> None:
+        self.decision.findings += verdict.findings
+        for rule, why in verdict.denials:
+            if not any(reason.rule == rule.id for reason in self.decision.reasons):
+                self.deny(rule, why)
+        for rule, why in verdict.spoke.values():
+            self.note(rule.verb, rule.id, "edit", why, rule.enforced)
+        if self.decision.verdict != "deny":
+            self.decision.edits += verdict.edits
+
+    def restore(self, leaves: Iterable[Leaf]) -> None:
+        """Put the originals of this caller's placeholders back."""
+        if self.decision.verdict == "deny":
+            return
+        for leaf in leaves:
+            if leaf.blob or not leaf.editable or not leaf.text:
+                continue
+            restorer = self.state.restorer(leaf.nested)
+            if restorer is None:
+                return
+            steps = (restorer.feed(leaf.text), restorer.finish())
+            for step in steps:
+                for one in step.replacements:
+                    self.decision.edits.append(Edit(leaf, one.start, one.end, one.text))
+        if self.decision.edits and self.decision.verdict == "allow":
+            self.decision.verdict = self.decision.would = "edit"
+
+    # ------------------------------------------------------------------ limits
+
+    def limits(self) -> None:
+        """Reserve room in every limit that matches, all together, unless already refused."""
+        if self.decision.verdict == "deny" or not self.policy.limits:
+            return
+        estimates: list[Estimate] = []
+
+        def estimate() -> Estimate:
+            if not estimates:
+                estimates.append(self.state.estimate(self.call))
+            return estimates[0]
+
+        rules = self.applying(self.policy.limits)
+        claims = [(r, c) for r in rules if (c := r.act.claim(r.id, self.call, estimate))]
+        if self.decision.verdict == "deny":
+            return
+        self.reserve([(rule, claim) for rule, claim in claims if rule.enforced])
+        for rule, claim in claims:
+            if not rule.enforced:
+                self.reserve([(rule, claim)])
+
+    def reserve(self, claims: list[tuple[Rule[Any], Claim]]) -> None:
+        if not claims:
+            return
+        answer = self.state.quotas.reserve(self.now, [claim for _, claim in claims])
+        if not isinstance(answer, Exceeded):
+            self.decision.reservations.append(answer)
+            return
+        rule = next(rule for rule, claim in claims if claim.rule == answer.rule)
+        self.note(rule.verb, rule.id, "deny", limit_words(rule, answer), rule.enforced)
+        if rule.enforced and self.decision.refusal is None:
+            self.decision.refusal = limit_refusal(rule, answer, self.call)
+
+    # ------------------------------------------------------------------ what is written down
+
+    def deny(self, rule: Rule[Any], why: str) -> None:
+        self.note(rule.verb, rule.id, "deny", why, rule.enforced)
+        if rule.enforced:
+            self.decision.edits.clear()
+            if self.decision.refusal is None:
+                self.decision.refusal = policy_refusal(rule, why, self.call)
+
+    def note(self, verb: str, rule: str, verdict: Verdict, why: str, enforced: bool) -> None:
+        decision = self.decision
+        decision.reasons.append(Reason(rule, verb, verdict, why, enforced))
+        decision.would = stronger(decision.would, verdict)
+        if enforced:
+            decision.verdict = stronger(decision.verdict, verdict)
+
+
+def stronger(one: Verdict, other: Verdict) -> Verdict:
+    """The verdict that changes more."""
+    return max(one, other, key=STRENGTH.index)

@@ -1,0 +1,115 @@
+"""The words of the policy language: which keys exist, what they take, what they mean.
+
+One table per section serves the reader (errors), the JSON Schema (editors) and the policy
+reference (a test asks that each key is described there). Data only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Shape = Literal[
+    "text", "choice", "choices", "globs", "types", "duration", "count", "amount", "intercept"
+]
+
+
+@dataclass(slots=True, frozen=True)
+class Key:
+    """One key of a section. ``choices`` belongs to the shapes ``choice`` and ``choices``."""
+
+    name: str
+    shape: Shape
+    doc: str
+    choices: tuple[str, ...] = ()
+    required: bool = False
+
+
+MODES = ("observe", "shadow", "enforce")
+ON_ERROR = ("deny", "allow")
+
+SETTINGS = (
+    Key("version", "choice", "The version of the policy language.", ("1",), required=True),
+    Key("name", "text", "What the policy is called in refusals and records."),
+    Key(
+        "mode",
+        "choice",
+        "observe: look only. shadow: decide, change nothing. enforce: act. Default enforce.",
+        MODES,
+    ),
+    Key(
+        "on_error",
+        "choice",
+        "What happens to a call when a rule cannot be evaluated. Default deny.",
+        ON_ERROR,
+    ),
+    Key(
+        "intercept",
+        "intercept",
+        "ai: the catalogue and every host a rule names. all: everything. "
+        "A list of host patterns: these in addition to ai. Default ai.",
+    ),
+    Key(
+        "other_traffic",
+        "choice",
+        "What happens to destinations that are not intercepted. Default tunnel.",
+        ("tunnel", "deny"),
+    ),
+    Key(
+        "unknown_api",
+        "choice",
+        "A call to an AI service in a format nobody here can read: scan its text, deny it, "
+        "or pass it without looking at the content. Default scan.",
+        ("scan", "deny", "pass"),
+    ),
+)
+
+RULE = (
+    Key("id", "text", "The rule's name in refusals, records and tests; unique.", required=True),
+    Key("when", "text", "A CEL condition; the rule applies only where it is true."),
+    Key("mode", "choice", "Narrows the policy's mode for this rule.", MODES),
+    Key("on_error", "choice", "Overrides the policy's on_error for this rule.", ON_ERROR),
+    Key("message", "text", "What a refused caller is told to do."),
+)
+
+_TEXT = {"type": "string", "minLength": 1}
+_DURATION = {"type": "string", "pattern": "^[0-9]+(s|m|h|d|w)$"}
+_AMOUNT = {
+    "anyOf": [
+        {"type": "number", "exclusiveMinimum": 0},
+        {"type": "string", "pattern": "^[0-9][0-9_]*(\\.[0-9]+)?$"},
+    ]
+}
+_COUNT = {
+    "anyOf": [
+        {"type": "integer", "minimum": 1},
+        {"type": "string", "pattern": "^[0-9][0-9_]*$"},
+    ]
+}
+_GLOBS = {"type": "array", "items": {"type": ["string", "number"]}}
+
+
+def shape_schema(key: Key, types: tuple[str, ...]) -> dict[str, Any]:
+    """The JSON Schema of one key's value; ``types`` are the finding types there are."""
+    described: dict[str, Any] = {"description": key.doc}
+    if key.name == "version":
+        return described | {"const": 1}
+    match key.shape:
+        case "choice":
+            return described | {"enum": list(key.choices)}
+        case "choices":
+            return described | {"type": "array", "items": {"enum": list(key.choices)}}
+        case "types":
+            return described | {"type": "array", "minItems": 1, "items": {"enum": list(types)}}
+        case "intercept":
+            return described | {"anyOf": [{"enum": ["ai", "all"]}, _GLOBS]}
+        case _:
+            shapes: Mapping[str, dict[str, Any]] = {
+                "text": _TEXT,
+                "globs": _GLOBS,
+                "duration": _DURATION,
+                "count": _COUNT,
+                "amount": _AMOUNT,
+            }
+            return described | shapes[key.shape]

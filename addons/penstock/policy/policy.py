@@ -1,0 +1,129 @@
+"""A policy in memory: typed, compiled, immutable. What the loader makes and decide reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Literal
+
+from penstock.policy.conditions import Condition
+from penstock.policy.decision import Mode
+from penstock.policy.find import Find
+from penstock.policy.problem import Problem
+from penstock.policy.rules.allow import Allow
+from penstock.policy.rules.deny import Deny
+from penstock.policy.rules.limit import Limit
+from penstock.policy.rules.redact import Redact
+from penstock.policy.rules.tools import Tools
+
+MODE_RANK: dict[Mode, int] = {"observe": 0, "shadow": 1, "enforce": 2}
+OnError = Literal["deny", "allow"]
+Act = Allow | Deny | Redact | Limit | Tools
+
+
+@dataclass(slots=True, frozen=True)
+class Rule[A: Act]:
+    """One rule. ``mode`` is what counts: the narrower of its own and the policy's."""
+
+    id: str
+    verb: str
+    act: A
+    mode: Mode
+    stated_mode: Mode | None
+    on_error: OnError
+    message: str | None
+    when: Condition | None
+    file: str
+    line: int
+
+    @property
+    def enforced(self) -> bool:
+        """True when the rule acts, and does not only watch."""
+        return self.mode == "enforce"
+
+
+@dataclass(frozen=True)
+class Policy:
+    """All rules of all files. ``hash`` is over the bytes of the files, comments included."""
+
+    name: str
+    mode: Mode
+    on_error: OnError
+    intercept: Literal["ai", "all"] | tuple[str, ...]
+    other_traffic: Literal["tunnel", "deny"]
+    unknown_api: Literal["scan", "deny", "pass"]
+    rules: tuple[Rule[Any], ...]
+    hash: str
+    files: tuple[str, ...] = ()
+    warnings: tuple[Problem, ...] = ()
+
+    def with_mode(self, mode: Mode) -> Policy:
+        """The same policy run in another mode; a rule's own narrower mode still counts."""
+        rules = (replace(rule, mode=narrower(mode, rule.stated_mode)) for rule in self.rules)
+        return replace(self, mode=mode, rules=tuple(rules))
+
+    @cached_property
+    def allows(self) -> tuple[Rule[Allow], ...]:
+        """The allow rules."""
+        return tuple(rule for rule in self.rules if isinstance(rule.act, Allow))
+
+    @cached_property
+    def denies(self) -> tuple[Rule[Deny], ...]:
+        """The deny rules that need no look at the content."""
+        return tuple(
+            rule for rule in self.rules if isinstance(rule.act, Deny) and rule.act.find is None
+        )
+
+    @cached_property
+    def content_rules(self) -> tuple[Rule[Any], ...]:
+        """The rules that read texts: redact, and deny with find."""
+        return tuple(rule for rule in self.rules if find_of(rule) is not None)
+
+    @cached_property
+    def limits(self) -> tuple[Rule[Limit], ...]:
+        """The limit rules."""
+        return tuple(rule for rule in self.rules if isinstance(rule.act, Limit))
+
+    @cached_property
+    def tools(self) -> tuple[Rule[Tools], ...]:
+        """The tools rules."""
+        return tuple(rule for rule in self.rules if isinstance(rule.act, Tools))
+
+    @cached_property
+    def finding_types(self) -> tuple[str, ...]:
+        """Every finding type some rule asks for: what the detectors have to look for."""
+        return tuple(sorted({name for find in self._finds for name in find.types}))
+
+    @cached_property
+    def reads_answers(self) -> bool:
+        """True when some rule looks into answers."""
+        return any(find.response for find in self._finds)
+
+    @cached_property
+    def named_hosts(self) -> tuple[str, ...]:
+        """The host patterns rules name: ``intercept: ai`` includes them."""
+        return tuple(sorted(set(_hosts(self.rules))))
+
+    @cached_property
+    def _finds(self) -> tuple[Find, ...]:
+        return tuple(find for rule in self.rules if (find := find_of(rule)) is not None)
+
+
+def find_of(rule: Rule[Any]) -> Find | None:
+    """What a rule looks for in texts, if it does."""
+    return rule.act.find if isinstance(rule.act, Redact | Deny) else None
+
+
+def narrower(mode: Mode, stated: Mode | None) -> Mode:
+    """The weaker of the policy's mode and the rule's own."""
+    return stated if stated is not None and MODE_RANK[stated] < MODE_RANK[mode] else mode
+
+
+def _hosts(rules: Iterable[Rule[Any]]) -> Iterable[str]:
+    for rule in rules:
+        if isinstance(rule.act, Allow | Deny) and rule.act.target.hosts:
+            yield from rule.act.target.hosts.patterns
+        elif isinstance(rule.act, Tools) and rule.act.server:
+            for pattern in rule.act.server.patterns:
+                yield pattern.split("://", 1)[-1].split("/", 1)[0]

@@ -1,0 +1,61 @@
+"""The words of a refusal: which rule, why, what to do. Never what was found."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from penstock.meter.quotas import Exceeded
+from penstock.policy.call import Call
+from penstock.policy.policy import Rule
+from penstock.policy.rules.tools import Tools
+from penstock.wire.family import Refusal
+
+DAY_SECONDS = 86_400
+
+
+def text(rule_id: str, why: str, what_to_do: str | None) -> str:
+    """One paragraph for the caller."""
+    return f"Refused by policy rule '{rule_id}': {why}." + (f" {what_to_do}" if what_to_do else "")
+
+
+def policy_refusal(rule: Rule[Any], why: str, call: Call) -> Refusal:
+    """403 in the API's own shape; an MCP call is answered in the form its rule chose."""
+    form = rule.act.refuse if isinstance(rule.act, Tools) else ""
+    message = text(rule.id, why, rule.message)
+    return Refusal(
+        403, "policy_denied", message, rule.id, call.id, form=form, call=call.exchange.mcp
+    )
+
+
+def limit_refusal(rule: Rule[Any], exceeded: Exceeded, call: Call) -> Refusal:
+    """429 with the real waiting time."""
+    budget = rule.act.every_seconds >= DAY_SECONDS or rule.act.unit == "usd"
+    code = "insufficient_quota" if budget else "rate_limit_exceeded"
+    message = text(rule.id, limit_words(rule, exceeded), rule.message)
+    return Refusal(
+        429,
+        code,
+        message,
+        rule.id,
+        call.id,
+        retry_after_seconds=exceeded.retry_after_seconds,
+        call=call.exchange.mcp,
+    )
+
+
+def limit_words(rule: Rule[Any], exceeded: Exceeded) -> str:
+    """Which limit, and whether waiting helps."""
+    act = rule.act
+    every = duration(act.every_seconds)
+    if not exceeded.fits:
+        return f"this call alone is larger than the limit of {act.amount} {act.unit} per {every}"
+    wait = duration(max(1, round(exceeded.retry_after_seconds)))
+    return f"the limit of {act.amount} {act.unit} per {every} is used up; free again in {wait}"
+
+
+def duration(seconds: int) -> str:
+    """``3600`` -> ``1h``: the largest unit that divides it, as policies write it."""
+    for letter, size in (("d", DAY_SECONDS), ("h", 3600), ("m", 60)):
+        if seconds % size == 0:
+            return f"{seconds // size}{letter}"
+    return f"{seconds}s"

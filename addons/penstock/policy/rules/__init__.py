@@ -1,0 +1,8 @@
+"""The verbs of the policy language, one file each. This list is all there is."""
+
+from __future__ import annotations
+
+from penstock.policy.rules import allow, deny, limit, redact, tools
+from penstock.policy.rules.kind import Kind
+
+KINDS: tuple[Kind, ...] = (allow.KIND, deny.KIND, redact.KIND, limit.KIND, tools.KIND)

@@ -1,0 +1,82 @@
+"""``deny``: what is refused, by destination, by content, or by what it refers to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from penstock.exchange import Exchange
+from penstock.policy import find, target
+from penstock.policy.call import Call
+from penstock.policy.find import Find, read_find
+from penstock.policy.keys import Key
+from penstock.policy.read import Section
+from penstock.policy.rules.kind import Kind
+from penstock.policy.target import Target, read_target
+
+# What a call may use without sending it, by the field names the APIs give it. A rule cannot
+# look into any of these: that is why there is a way to refuse them.
+REFERENCES: dict[str, frozenset[str]] = {
+    "stored_prompt": frozenset(("prompt", "prompt_id", "prompt_template", "assistant_id")),
+    "previous_response": frozenset(("previous_response_id", "previous_interaction_id")),
+    "conversation": frozenset(("conversation", "thread_id", "container", "session_id")),
+    "file": frozenset(("file", "file_id", "file_ids", "file_uri", "input_file_id", "file_url")),
+    "cached_content": frozenset(("cachedContent", "cached_content")),
+    "background": frozenset(("background",)),
+    "image_url": frozenset(("image_url", "uri", "url")),
+    "provider_mcp": frozenset(("mcp_servers", "server_url", "connector_id")),
+}
+
+
+@dataclass(slots=True, frozen=True)
+class Deny:
+    """Everything named must hold; ``deny: {}`` refuses every call."""
+
+    target: Target
+    references: frozenset[str] | None = None
+    find: Find | None = None
+
+    def names(self, call: Call) -> bool:
+        """True when the call is one this rule speaks of (``find`` is asked apart)."""
+        if not self.target.names(call):
+            return False
+        return self.references is None or bool(self.used_references(call.exchange))
+
+    def used_references(self, exchange: Exchange) -> list[str]:
+        """Which of the rule's references the call uses."""
+        if self.references is None:
+            return []
+        fields = {str(name).rsplit(".", 1)[-1] for name in exchange.references}
+        used = {name for name in self.references if REFERENCES[name] & fields}
+        if "provider_mcp" in self.references and any(tool.server_url for tool in exchange.tools):
+            used.add("provider_mcp")
+        return sorted(used)
+
+
+def build(section: Section) -> Deny:
+    """The rule of a ``deny`` section."""
+    rule = Deny(read_target(section), _references(section), read_find(section))
+    if rule.target.is_nothing or rule.references == frozenset():
+        section.report("an empty list matches nothing: the rule can never refuse")
+    return rule
+
+
+def _references(section: Section) -> frozenset[str] | None:
+    named = section.values.get("references")
+    return None if named is None else frozenset(named)
+
+
+KIND = Kind(
+    "deny",
+    "What is refused. All that is named must hold; {} refuses every call.",
+    (
+        *target.KEYS,
+        *find.KEYS,
+        Key(
+            "references",
+            "choices",
+            "Content the call uses without sending it, so that no rule can read it.",
+            tuple(REFERENCES),
+        ),
+    ),
+    build,
+)

@@ -1,0 +1,20 @@
+"""What each rule kind offers: its verb, its keys, and how its section becomes a value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from penstock.policy.keys import Key
+from penstock.policy.read import Section
+
+
+@dataclass(slots=True, frozen=True)
+class Kind:
+    """One verb of the policy language. ``build`` reports problems through the section."""
+
+    verb: str
+    doc: str
+    keys: tuple[Key, ...]
+    build: Callable[[Section], Any]

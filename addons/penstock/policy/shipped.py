@@ -1,0 +1,45 @@
+"""The policies that come with penstock, by name: observe, default, strict."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from penstock.policy.problem import ConfigError, Problem, allowed_list, nearest
+
+NAMES = ("observe", "default", "strict")
+
+# Installed beside the package; in a checkout at the top, where people look for them.
+PLACES = (
+    Path(__file__).resolve().parent.parent / "shipped_policies",
+    Path(__file__).resolve().parents[3] / "policies",
+)
+
+
+def resolve(paths: Sequence[Path | str]) -> list[Path]:
+    """Files for files and for names of shipped policies; none means ``default``.
+
+    Raises:
+        ConfigError: something is neither.
+    """
+    found, problems = [], []
+    for path in paths or ("default",):
+        file = Path(path)
+        if not file.is_file() and str(path) in NAMES:
+            file = shipped(str(path))
+        if file.is_file():
+            found.append(file)
+        else:
+            message = f"no such file; shipped policies: {allowed_list(NAMES)}"
+            problems.append(Problem(str(path), 1, "", message + nearest(str(path), NAMES)))
+    if problems:
+        raise ConfigError(problems)
+    return found
+
+
+def shipped(name: str) -> Path:
+    """The file of a shipped policy."""
+    return next(
+        (file for place in PLACES if (file := place / f"{name}.yaml").is_file()),
+        PLACES[0] / f"{name}.yaml",
+    )

@@ -1,0 +1,76 @@
+"""The policy in force, and the files it comes from.
+
+A changed file is checked whole and swapped in at once; a bad one changes nothing and is
+remembered with its problems. Looking is cheap: the files' stat, and their bytes only when
+that changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from penstock.policy.load import load
+from penstock.policy.problem import ConfigError, Problem
+from penstock.policy.shipped import resolve
+
+Stamp = tuple[tuple[int, int, int] | None, ...]
+
+
+@dataclass(slots=True, frozen=True)
+class SourceStatus:
+    """``problems`` of the newest files are empty when they are in force."""
+
+    hash: str
+    loads: int
+    refusals: int
+    problems: tuple[Problem, ...] = ()
+
+
+class PolicySource:
+    """Loads at once; raises ConfigError when that is not possible."""
+
+    def __init__(self, paths: Sequence[Path | str]) -> None:
+        """``paths`` are files or names of shipped policies; none means ``default``."""
+        self.paths = resolve(paths)
+        self.stamp = self.stamps()
+        self.policy = load(self.paths)
+        self.loads = 1
+        self.refusals = 0
+        self.problems: tuple[Problem, ...] = ()
+
+    def poll(self) -> bool:
+        """Look at the files; True when another policy is in force now."""
+        stamp = self.stamps()
+        if stamp == self.stamp:
+            return False
+        self.stamp = stamp
+        try:
+            policy = load(self.paths)
+        except ConfigError as error:
+            self.refusals += 1
+            self.problems = error.problems
+            return False
+        self.problems = ()
+        if policy.hash == self.policy.hash:
+            return False
+        self.policy = policy
+        self.loads += 1
+        return True
+
+    def status(self) -> SourceStatus:
+        """How loading went, for metrics and the status page."""
+        return SourceStatus(self.policy.hash, self.loads, self.refusals, self.problems)
+
+    def stamps(self) -> Stamp:
+        """Inode, size and time of change of each file (a ConfigMap swaps inodes)."""
+
+        def stamp(path: Path) -> tuple[int, int, int] | None:
+            try:
+                found = path.stat()
+            except OSError:
+                return None
+            return found.st_ino, found.st_size, found.st_mtime_ns
+
+        return tuple(stamp(path) for path in self.paths)
