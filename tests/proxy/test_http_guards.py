@@ -220,6 +220,17 @@ def test_a_plain_proxy_request_must_be_one(
     assert (answer.status, answer.code) == (status, code)
 
 
+def test_proxy_credentials_do_not_leave(engine: tuple[RunningProxy, RawUpstream]) -> None:
+    """What authenticates a client to the proxy is not forwarded to the destination."""
+    proxy, upstream = engine
+    ask(
+        proxy,
+        b"GET /p HTTP/1.1\r\nHost: api.openai.com\r\nProxy-Authorization: Basic c2VjcmV0\r\n"
+        b"Proxy-Connection: keep-alive\r\nX-Kept: 1\r\n\r\n",
+    )
+    assert upstream.requests[-1] == b"GET /p HTTP/1.1\r\nHost: api.openai.com\r\nX-Kept: 1\r\n\r\n"
+
+
 def test_an_empty_line_before_a_request_is_ignored(
     engine: tuple[RunningProxy, RawUpstream],
 ) -> None:
