@@ -8,7 +8,13 @@ from typing import Any
 
 import pytest
 
-from penstock.mcp.tools import ListFilter, filter_list_answer, listed_names, match_tool
+from penstock.mcp.tools import (
+    ListFilter,
+    ListStream,
+    filter_list_answer,
+    listed_names,
+    match_tool,
+)
 
 ODD = b"""{ "jsonrpc" : "2.0",\r
   "id": 7, "result": {"tools": [
@@ -147,6 +153,20 @@ def test_a_list_over_several_data_lines_is_filtered() -> None:
 def test_other_events_pass_unchanged(event: bytes) -> None:
     """Keep-alives, priming events, endpoints and notifications are not rewritten."""
     assert ListFilter(hidden).feed(event) == event
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_stream_may_be_cut_anywhere(end: str) -> None:
+    """Whatever the pieces, the same bytes come out, and nothing that is whole waits."""
+    ping = f": ping{end}{end}".encode()
+    listed = f"event: message{end}data: {json.dumps(list_answer('x', 'get_ä'))}{end}{end}".encode()
+    whole = ping + listed + ping + b"data: cut"
+    expected = ping + ListFilter(hidden).feed(listed) + ping + b"data: cut"
+    for cut in range(len(whole) + 1):
+        stream = ListStream(hidden)
+        out = stream.feed(whole[:cut]) + stream.feed(whole[cut:]) + stream.end()
+        assert out == expected
+    assert ListStream(hidden).feed(listed) == ListFilter(hidden).feed(listed)
 
 
 def test_a_list_of_500_tools_is_filtered_in_milliseconds() -> None:

@@ -4,14 +4,17 @@ Reading and answering MCP is ``wire``'s work (``wire/jsonrpc``); what is allowed
 policy's. Here is what both need to speak of servers and tools.
 """
 
+from penstock.mcp.headers import follow_edits
 from penstock.mcp.provider_side import ProviderServer, provider_servers
 from penstock.mcp.servers import governs, origin, server_problem, url_of
-from penstock.mcp.tools import ListFilter, filter_list_answer, match_tool
+from penstock.mcp.tools import ListFilter, ListStream, filter_list_answer, match_tool
 
 __all__ = [
     "ListFilter",
+    "ListStream",
     "ProviderServer",
     "filter_list_answer",
+    "follow_edits",
     "governs",
     "match_tool",
     "origin",

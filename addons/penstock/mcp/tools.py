@@ -82,6 +82,25 @@ class ListFilter:
         return b"".join(pieces)
 
 
+class ListStream:
+    """Filters list answers in an event stream that comes in pieces of any size.
+
+    Whole events leave in the call that completes them; only the beginning of an event waits.
+    """
+
+    def __init__(self, hidden: Hidden, member: str = "tools") -> None:
+        self._filter = ListFilter(hidden, member)
+        self._parser = SseParser(EVENT_BYTES_MAX)
+
+    def feed(self, data: bytes) -> bytes:
+        """The events that ``data`` completes, their lists filtered."""
+        return b"".join(self._filter.feed(event.raw) for event in self._parser.feed(data))
+
+    def end(self) -> bytes:
+        """An event without its blank line; clients drop it, its bytes are filtered all the same."""
+        return b"".join(self._filter.feed(event.raw) for event in self._parser.end())
+
+
 def _without(body: bytes, path: tuple[str | int, ...], listed: list[Any], hidden: Hidden) -> bytes:
     removed = []
     for index, element in enumerate(listed):
