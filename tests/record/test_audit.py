@@ -196,17 +196,47 @@ def test_rotated_files_are_one_chain_and_a_bounded_number(tmp_path, record):
     assert verify([old[0], audit_log.path]).problems[0].kind == "missing"
 
 
-def test_a_restart_right_after_a_rotation_continues_the_chain(tmp_path, record):
+def test_a_crash_in_the_middle_of_a_rotation_leaves_one_chain(tmp_path, record):
     first = AuditLog(tmp_path, rotate_bytes=2000)
-    for _ in range(5):
+    for _ in range(3):
         first.record(record())
-    first.flush()
-    first._put_aside("000000000000")  # the process dies before the first line of the new file
+    assert len(rotated_files(first.path)) > 0
+    first.path.rename(tmp_path / ".audit.next")  # as if the last rename had not come
     os.close(first._lock)
     second = AuditLog(tmp_path)
     second.record(record())
     second.close()
-    assert verify([second.path], head=head_of(second.path)).whole
+    files = [*rotated_files(second.path), second.path]
+    assert verify(files, head=head_of(second.path)).whole
+
+
+def test_a_crash_after_a_rotation_before_any_flush_leaves_one_chain(tmp_path, record):
+    first = AuditLog(tmp_path, rotate_bytes=2000)
+    first.flush()
+    for _ in range(3):
+        first.record(record())
+    os.close(first._lock)
+    second = AuditLog(tmp_path)
+    second.close()
+    files = [*rotated_files(second.path), second.path]
+    assert verify(files, head=head_of(second.path)).whole
+
+
+def test_a_rotation_that_fails_drops_the_line_and_tries_again(tmp_path, record, monkeypatch):
+    log = AuditLog(tmp_path, rotate_bytes=1500)
+    log.record(record())
+
+    def full(path, target):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, "rename", full)
+        with pytest.raises(OSError, match="No space"):
+            log.record(record())
+    log.record(record())
+    log.close()
+    report = verify([*rotated_files(log.path), log.path], head=head_of(log.path))
+    assert report.whole and (log.dropped, report.missing) == (1, 1)
 
 
 def test_a_full_disk_drops_whole_lines_counts_them_and_says_so_later(tmp_path, record, monkeypatch):

@@ -14,6 +14,7 @@ the first holds a lock.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import threading
@@ -39,6 +40,8 @@ CHECKPOINT_SECONDS = 60.0
 LOGS_MAX = 16
 # The head covers all but the last second of a log; what is read again after a crash is little.
 READ_BYTES = 1024 * 1024
+APPEND = os.O_RDWR | os.O_CREAT | os.O_APPEND
+NEW = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
 # A disk that was full is asked again this often while calls are refused for it.
 RETRY_SECONDS = 1.0
 
@@ -78,7 +81,10 @@ class AuditLog:
         self._head_path = directory / f"{stem}.head.json"
         self._checkpoint_path = directory / f"{stem}.checkpoint"
         self._key_path = directory / "audit.key"
-        self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, FILE_MODE)
+        self._next_path = directory / f".{stem}.next"
+        if self._next_path.exists() and not self.path.exists():  # a crash in a rotation
+            self._next_path.rename(self.path)
+        self._file = os.open(self.path, APPEND, FILE_MODE)
         self._length, torn = self._cut_torn_line()
         self._chain = self._continued()
         self._start(torn)
@@ -87,11 +93,16 @@ class AuditLog:
         """Append one line. OSError when it could not be written; it is counted before."""
         with self._guard:
             content = content_of(record)
-            if self._length + len(content) > self._rotate_bytes:
-                self._put_aside(f"{_first_seq(self._file):012d}")
-            if not self._length:
-                self._append(self._continuation())
-            self._append(content)
+            try:
+                if self._length + len(content) > self._rotate_bytes:
+                    self._rotate()
+                self._append(content)
+            except OSError:
+                self.dropped += 1
+                self._missing += 1
+                self._failed_at = time.monotonic()
+                raise
+            self._failed_at = None
             self.written += 1
 
     @property
@@ -127,23 +138,20 @@ class AuditLog:
 
     def _append(self, content: bytes) -> None:
         """Write one chained line whole, or leave the file as it was."""
-        if self._missing:
-            content = b'{"missing":%d,%s' % (self._missing, content[1:])
-        line = self._chain.line(content)
-        try:
-            count = os.write(self._file, line + b"\n")
-            if count != len(line) + 1:
-                os.ftruncate(self._file, self._length)
-                raise OSError("the disk took a part of a line")
-        except OSError:
-            self.dropped += 1
-            self._missing += 1
-            self._failed_at = time.monotonic()
-            raise
-        self._chain.add(line)
+        line = self._chain.line(self._with_missing(content))
+        count = os.write(self._file, line + b"\n")
+        if count != len(line) + 1:
+            os.ftruncate(self._file, self._length)
+            raise OSError("the disk took a part of a line")
+        self._written(line)
         self._length += count
+
+    def _with_missing(self, content: bytes) -> bytes:
+        return b'{"missing":%d,%s' % (self._missing, content[1:]) if self._missing else content
+
+    def _written(self, line: bytes) -> None:
+        self._chain.add(line)
         self._missing = 0
-        self._failed_at = None
         self._unsynced = True
 
     def _start(self, torn: int) -> None:
@@ -163,24 +171,36 @@ class AuditLog:
             start["frontier"] = hexes(self._chain.frontier)
         self._append(orjson.dumps(start))
 
-    def _continuation(self) -> bytes:
-        """The first line of a file after a rotation: what it continues."""
+    def _rotate(self) -> None:
+        """Give the full file a name of its own and go on in a new one.
+
+        The new file has its first line, which says what it continues, before it takes the
+        place of the old: a crash at any moment leaves a log that can be continued.
+        """
         continued = {
             "type": "continued",
             "time": timestamp(time.time()),
             "frontier": hexes(self._chain.frontier),
         }
-        return orjson.dumps(continued)
-
-    def _put_aside(self, mark: str) -> None:
-        """Give the file a name of its own and go on in a new, empty one."""
-        os.fsync(self._file)
-        self.path.rename(self.path.with_name(f"{self.path.stem}.{mark}.jsonl"))
-        opened = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, FILE_MODE)
+        line = self._chain.line(self._with_missing(orjson.dumps(continued)))
+        with os.fdopen(os.open(self._next_path, NEW, FILE_MODE), "wb") as fresh:
+            fresh.write(line + b"\n")
+            fresh.flush()
+            os.fsync(fresh.fileno())
+            os.fsync(self._file)
+            if self.path.exists():
+                self._rename(f"{_first_seq(self._file):012d}")
+            self._next_path.rename(self.path)
         os.close(self._file)
-        self._file, self._length = opened, 0
+        self._file = os.open(self.path, APPEND, FILE_MODE)
+        self._length = len(line) + 1
+        self._written(line)
         for old in rotated_files(self.path)[: -self._files_kept]:
-            old.unlink()
+            with contextlib.suppress(OSError):  # tried again at the next rotation
+                old.unlink()
+
+    def _rename(self, mark: str) -> None:
+        self.path.rename(self.path.with_name(f"{self.path.stem}.{mark}.jsonl"))
 
     def _sync(self) -> None:
         with self._guard:
@@ -241,7 +261,9 @@ class AuditLog:
             try:
                 chain, offset = chain_before(_first_line(self._file)), 0
             except ValueError:  # not a line of ours: kept as evidence, a new chain begins
-                self._put_aside(f"unreadable-{time.time_ns()}")
+                self._rename(f"unreadable-{time.time_ns()}")
+                os.close(self._file)
+                self._file, self._length = os.open(self.path, APPEND, FILE_MODE), 0
                 return Chain()
         with os.fdopen(os.dup(self._file), "rb") as file:
             file.seek(offset)

@@ -55,15 +55,7 @@ def fields_of(record: Record) -> dict[str, Any]:
         "mcp": _mcp(record.mcp) if record.mcp else None,
         "verdict": record.verdict,
         "would": record.would if record.would != record.verdict else None,
-        "rules": [
-            {
-                "rule": one.rule,
-                "verb": one.verb,
-                "verdict": one.verdict,
-                "enforced": one.enforced,
-            }
-            for one in record.reasons[:RULES_MAX]
-        ],
+        "rules": _rules(record) if record.reasons else None,
         "findings": _findings(record) if record.findings else None,
         "edits": record.edits,
         "restored": record.restored,
@@ -136,6 +128,13 @@ def _mcp(mcp: McpCall) -> dict[str, Any]:
         error_code=mcp.rpc_error_code,
         is_error=mcp.is_error,
     )
+
+
+def _rules(record: Record) -> list[dict[str, Any]]:
+    return [
+        {"rule": one.rule, "verb": one.verb, "verdict": one.verdict, "enforced": one.enforced}
+        for one in record.reasons[:RULES_MAX]
+    ]
 
 
 def _findings(record: Record) -> list[dict[str, Any]]:
