@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from penstock.cli import main
 from penstock.exchange import Caller, Destination, Finding, McpCall, Process, Usage
 from penstock.policy.decision import Located
+from penstock.policy.load import load
 from penstock.record.inventory import Inventory
 from penstock.record.record import Record
 
@@ -126,6 +127,23 @@ def test_the_starter_policy_allows_what_was_seen(state_dir):
         "server": "https://mcp.example/*",
         "allow": ["search"],
     }
+
+
+@pytest.mark.parametrize(
+    "hosts", [[], ["a.b", "a-b", "a_b"], ["x" * 300], ["-", "*", "a: b", "openai"], ["1e3", "null"]]
+)
+def test_the_starter_policy_loads_whatever_was_seen(tmp_path, hosts):
+    kept = Inventory(tmp_path / "inventory.json")
+    for host in ["api.openai.com", *hosts]:
+        provider = "openai" if host == "api.openai.com" else None
+        for model in ("gpt-4o", "*", "yes", "0x10", "a#b", "k: v", "'", None):
+            kept.record(call(host, provider, model=model))
+        kept.record(call(host, provider, api="mcp.streamable_http", mcp=McpCall(tool="t: *")))
+        kept.record(call(host, provider, api="mcp.streamable_http", mcp=McpCall(tool="null")))
+    kept.close()
+    target = tmp_path / "policy.yaml"
+    assert run("policy", "--state-dir", str(tmp_path), "-o", str(target)).exit_code == 0
+    assert load([target]).mode == "shadow"
 
 
 def test_a_hostile_name_never_enters_the_policy(state_dir):

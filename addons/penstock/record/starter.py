@@ -10,6 +10,7 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import count
 
 from penstock.record.inventory import Entry
 from penstock.record.names import NONE, OTHER
@@ -38,13 +39,14 @@ SECRETS = """\
 def starter_policy(entries: Sequence[Entry]) -> str:
     """A policy in YAML that ``penstock check`` accepts."""
     hosts = {entry.host for entry in entries}
+    taken = {"no-secrets-out"}
     parts = [HEAD.format(calls=sum(entry.calls for entry in entries), hosts=len(hosts))]
-    parts += _models([entry for entry in entries if not _is_mcp(entry)])
-    parts += _tools([entry for entry in entries if _is_mcp(entry)])
+    parts += _models([entry for entry in entries if not _is_mcp(entry)], taken)
+    parts += _tools([entry for entry in entries if _is_mcp(entry)], taken)
     return "".join([*parts, SECRETS])
 
 
-def _models(entries: Sequence[Entry]) -> list[str]:
+def _models(entries: Sequence[Entry], taken: set[str]) -> list[str]:
     """One allow rule per provider; one per host where the catalogue knows no provider."""
     by_provider: dict[tuple[str, str], list[Entry]] = defaultdict(list)
     for entry in entries:
@@ -63,11 +65,11 @@ def _models(entries: Sequence[Entry]) -> list[str]:
         if key == "hosts" or not models:
             lines.append(f"apis: {json.dumps(apis)}")
         body = "".join(f"      {line}\n" for line in lines)
-        parts.append(f"  - id: {_identifier('seen', name)}\n    allow:\n{body}")
+        parts.append(f"  - id: {_identifier('seen', name, taken)}\n    allow:\n{body}")
     return parts
 
 
-def _tools(entries: Sequence[Entry]) -> list[str]:
+def _tools(entries: Sequence[Entry], taken: set[str]) -> list[str]:
     """One tools rule per MCP server."""
     tools: dict[str, set[str]] = defaultdict(set)
     for entry in entries:
@@ -78,7 +80,7 @@ def _tools(entries: Sequence[Entry]) -> list[str]:
             parts.append(f"  # no rule for {json.dumps(host)}: none of its tools was seen\n")
             continue
         parts.append(
-            f"  - id: {_identifier('tools', host)}\n"
+            f"  - id: {_identifier('tools', host, taken)}\n"
             "    tools:\n"
             f"      server: {json.dumps(f'https://{host}/*')}\n"
             f"      allow: {json.dumps(sorted(names))}\n"
@@ -90,5 +92,10 @@ def _is_mcp(entry: Entry) -> bool:
     return entry.category == "mcp" or any(api.startswith("mcp.") for api in entry.apis)
 
 
-def _identifier(prefix: str, name: str) -> str:
-    return f"{prefix}-{re.sub('[^a-z0-9]+', '-', name.lower()).strip('-')}"
+def _identifier(prefix: str, name: str, taken: set[str]) -> str:
+    """A rule id that no other rule has: ``seen-openai``, ``seen-openai-2``."""
+    base = f"{prefix}-{re.sub('[^a-z0-9]+', '-', name.lower()).strip('-')}"
+    numbered = (f"{base}-{number}" for number in count(2))
+    chosen = base if base not in taken else next(one for one in numbered if one not in taken)
+    taken.add(chosen)
+    return chosen
