@@ -61,9 +61,12 @@ def test_the_second_search_for_a_process_is_quick() -> None:
     finder = ProcessFinder()
     with connected_child(socket.AF_INET, "127.0.0.1", "127.0.0.1") as (_, address):
         first = finder.find(address)
-        start = time.perf_counter()
-        assert finder.find(address) == first is not None
-        assert time.perf_counter() - start < 0.005
+        times = []
+        for _ in range(10):
+            start = time.perf_counter()
+            assert finder.find(address) == first is not None
+            times.append(time.perf_counter() - start)
+        assert min(times) < 0.005
 
 
 @needs_linux

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 
 # A User-Agent longer than this says nothing more; Records and labels stay small.
 USER_AGENT_CHARACTERS_MAX = 256
 # An application's own name in a header, and the session it names.
 NAME_CHARACTERS_MAX = 64
 SESSION_CHARACTERS_MAX = 128
+# Speakers remembered: a pod has a handful; invented ones push each other out.
+REMEMBERED_MAX = 1024
 
 # Product tokens of agents, matched by prefix, lower case. An agent is more telling than the
 # SDK it is built on, so these are looked for in every product of the header first.
@@ -92,49 +95,52 @@ def agent_of(headers: Mapping[str, str]) -> str | None:
     Order: a known agent's product token, the application's own title header, a known SDK,
     the first product of the User-Agent as it stands.
     """
-    user_agent = clean_user_agent(headers) or ""
-    products = _PRODUCT.findall(user_agent)
-    return (
-        _known_agent(products, headers)
-        or _title(headers)
-        or _sdk(user_agent, headers)
-        or _first_product(products)
+    title = headers.get("x-title") or headers.get("x-openrouter-title") or ""
+    return _agent(
+        clean_user_agent(headers) or "",
+        headers.get("originator", "")[:NAME_CHARACTERS_MAX],
+        title[:NAME_CHARACTERS_MAX],
+        headers.get("x-stainless-lang", "")[:NAME_CHARACTERS_MAX],
+        "copilot-integration-id" in headers,
+        "anthropic-version" in headers,
     )
 
 
-def _known_agent(products: list[str], headers: Mapping[str, str]) -> str | None:
-    for product in [*products, headers.get("originator", "")]:
+@lru_cache(REMEMBERED_MAX)
+def _agent(
+    user_agent: str, originator: str, title: str, language: str, copilot: bool, anthropic: bool
+) -> str | None:
+    products = _PRODUCT.findall(user_agent)
+    known = _known_agent([*products, originator])
+    return (
+        known
+        or ("github-copilot" if copilot else None)
+        or "-".join(_PRODUCT.findall(title)).lower()
+        or _sdk(user_agent, language, anthropic)
+        or (products[0].partition("/")[0][:NAME_CHARACTERS_MAX].lower() if products else None)
+    )
+
+
+def _known_agent(products: list[str]) -> str | None:
+    for product in products:
         lowered = product.lower()
         for prefix, name in AGENTS:
             if lowered.startswith(prefix) or lowered == prefix.rstrip("/_-"):
                 return name
-    return "github-copilot" if "copilot-integration-id" in headers else None
-
-
-def _title(headers: Mapping[str, str]) -> str | None:
-    """The name an application gives itself towards model gateways (X-Title)."""
-    title = headers.get("x-title") or headers.get("x-openrouter-title") or ""
-    words = _PRODUCT.findall(title[:NAME_CHARACTERS_MAX])
-    return "-".join(words).lower() or None
-
-
-def _sdk(user_agent: str, headers: Mapping[str, str]) -> str | None:
-    word, _, rest = user_agent.partition("/")
-    library = SDK_WORDS.get(word.lower())
-    language = rest.split(" ")[0].split("/")[0].lower()
-    if library:
-        return f"{library}-{LANGUAGES.get(language, language) or 'unknown'}"
-    stainless = headers.get("x-stainless-lang", "").lower()
-    if not user_agent and stainless.isalnum():
-        library = "anthropic" if "anthropic-version" in headers else "openai"
-        return f"{library}-{LANGUAGES.get(stainless, stainless)}"
     return None
 
 
-def _first_product(products: list[str]) -> str | None:
-    if not products:
-        return None
-    return products[0].partition("/")[0][:NAME_CHARACTERS_MAX].lower()
+def _sdk(user_agent: str, stainless: str, anthropic: bool) -> str | None:
+    word, _, rest = user_agent.partition("/")
+    library = SDK_WORDS.get(word.lower())
+    if library:
+        language = rest.split(" ")[0].split("/")[0].lower()
+        return f"{library}-{LANGUAGES.get(language, language) or 'unknown'}"
+    language = stainless.lower()
+    if not user_agent and language.isalnum():
+        library = "anthropic" if anthropic else "openai"
+        return f"{library}-{LANGUAGES.get(language, language)}"
+    return None
 
 
 def session_of(headers: Mapping[str, str]) -> str | None:

@@ -9,6 +9,7 @@ after, in ``jsonrpc_checks``. Sources: JSON-RPC 2.0; MCP specification, 2024-11-
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -84,6 +85,12 @@ A2A_METHODS = frozenset(
 # Members only a model call has. A body with these sent to a model's own API is a model call,
 # whatever else is written beside them.
 _MODEL_MEMBERS = frozenset({"messages", "input", "contents", "prompt", "model"})
+# Where model calls go at hosts nobody knows (self-hosted models, gateways): those families go by
+# path, so what stands here is governed as a model call if it is not plainly JSON-RPC.
+_MODEL_PATH = re.compile(
+    r"/(?:chat/completions|completions|responses|messages|embeddings|converse(?:-stream)?"
+    r"|invoke(?:-with-response-stream)?|api/chat|api/generate)$|:\w{0,40}[gG]enerateContent$"
+)
 _EVENT_PATHS = ("sse", "mcp")  # usual last path segments of an MCP event stream
 
 
@@ -153,7 +160,10 @@ def _posts_mcp(request: HttpRequest, destination: Destination) -> bool:
     marked = any(name in request.headers for name in HEADERS) or (
         accepts(request, "application/json") and accepts(request, "text/event-stream")
     )
-    if not marked and not _may_be_rpc(request.body, at_model):
+    model_path = _MODEL_PATH.search(request.path.partition("?")[0]) is not None
+    if at_model and model_path:
+        return False
+    if not marked and not _may_be_rpc(request.body, at_model or model_path):
         return False
     document = loose_document(request.body)
     members = document if isinstance(document, list) else [document]
@@ -178,7 +188,7 @@ def _names_mcp(request: HttpRequest) -> bool:
     return METHOD_HEADER in request.headers or SESSION_HEADER in request.headers
 
 
-def _may_be_rpc(body: bytes, at_model: bool) -> bool:
+def _may_be_rpc(body: bytes, plain_only: bool) -> bool:
     """A first look without parsing: model calls of megabytes pass here at each turn."""
     if b'"jsonrpc"' in body:
         return True
@@ -186,7 +196,7 @@ def _may_be_rpc(body: bytes, at_model: bool) -> bool:
     odd = b"\0" in start or start[:3] == b"\xef\xbb\xbf" or start[:2] in (b"\xff\xfe", b"\xfe\xff")
     if odd:
         return True
-    if at_model:
+    if plain_only:
         return False
     # No version mark at all, another letter case, or escaped letters in the key itself.
     return b'"method"' in body or b"\\u" in body or b'"jsonrpc"' in body.lower()
