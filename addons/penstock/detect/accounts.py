@@ -52,10 +52,17 @@ _ETHEREUM = r"\b0x[0-9a-fA-F]{40}\b"
 def account_probes() -> list[Probe]:
     """Cards, IBANs, wallets."""
     return [
-        Probe("pii.card", ("pii.card",), _CARD, _cards),
-        Probe("pii.iban", ("pii.iban",), _IBAN, _ibans),
-        Probe("pii.crypto_address", ("pii.crypto_address",), _BITCOIN, _bitcoin),
-        Probe("pii.crypto_address#eth", ("pii.crypto_address",), _ETHEREUM, _ethereum),
+        Probe("pii.card", ("pii.card",), _CARD, _cards, "digits"),
+        Probe(
+            "pii.iban",
+            ("pii.iban",),
+            _IBAN,
+            _ibans,
+            "codes",
+            r"(?i:[A-Z]{2})[0-9]{2}[ -]?[0-9A-Za-z]{2}",
+        ),
+        Probe("pii.crypto_address", ("pii.crypto_address",), _BITCOIN, _bitcoin, "runs"),
+        Probe("pii.crypto_address#eth", ("pii.crypto_address",), _ETHEREUM, _ethereum, "runs"),
     ]
 
 

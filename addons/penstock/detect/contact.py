@@ -19,6 +19,7 @@ _NO_TOP_LEVEL = frozenset(
 _IPV4 = r"(?:[0-9]{1,3}\.){3}[0-9]{1,3}"
 _IPV6 = r"(?:[0-9A-Fa-f]{0,4}:){2,7}(?:(?:[0-9]{1,3}\.){3}[0-9]{1,3}|[0-9A-Fa-f]{1,4})?"
 _MAC = r"(?:[0-9A-Fa-f]{2}[:-]){5}[0-9A-Fa-f]{2}|(?:[0-9A-Fa-f]{4}\.){2}[0-9A-Fa-f]{4}"
+_MAC_TRIGGER = r"[0-9A-Fa-f][:-][0-9A-Fa-f]{2}[:-][0-9A-Fa-f]{2}[:-]|[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4}\.[0-9A-Fa-f]"
 _NETWORK_WORDS = (
     "ip",
     "address",
@@ -54,6 +55,7 @@ _PHONE_WORD = (
     r"cellphone|handy|fax|desk|office|whatsapp|sms|call|calling|dial|reach|answering|messages|"
     r"celular|numero|number|전화|電話|电话|телефон)\b)"
 )
+_LOOSE_TRIGGER = r"[0-9](?:[ ()./-]{0,3}[0-9]){5}"
 _PHONE_WORDS = re.compile(_PHONE_WORD)
 # How far behind its word a phone number may stand, and how far in front of a trailing one.
 PHONE_REACH = 28
@@ -64,16 +66,24 @@ def contact_probes() -> list[Probe]:
     """Mail, IP, MAC, phone."""
     loose = rf"{_PHONE_WORD}[^0-9+(]{{0,{PHONE_REACH}}}{_LOOSE}"
     return [
-        Probe("pii.email", ("pii.email",), _MAIL, _mail),
-        Probe("pii.ip", ("pii.ip",), _IPV4, _ipv4),
-        Probe("pii.ip#6", ("pii.ip",), _IPV6, _ipv6),
-        Probe("pii.mac", ("pii.mac",), _MAC, _mac),
-        Probe("pii.phone", ("pii.phone",), _INTERNATIONAL, _phone_finder(_INTERNATIONAL, 8)),
-        Probe("pii.phone#us", ("pii.phone",), _AMERICAN, _phone_finder(_AMERICAN, 10)),
-        Probe("pii.phone#area", ("pii.phone",), _AREA, _phone_finder(_AREA, 7)),
-        Probe("pii.phone#pairs", ("pii.phone",), _PAIRS, _phone_finder(_PAIRS, 10)),
-        Probe("pii.phone#word", ("pii.phone",), loose, _loose_phones),
-        Probe("pii.phone#bare", ("pii.phone",), r"^\s?0[0-9 ().-]{9,16}\s?$", _bare_phone),
+        Probe("pii.email", ("pii.email",), _MAIL, _mail, trigger=r"@[0-9A-Za-z]"),
+        Probe("pii.ip", ("pii.ip",), _IPV4, _ipv4, trigger=r"[0-9]\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]"),
+        Probe(
+            "pii.ip#6",
+            ("pii.ip",),
+            _IPV6,
+            _ipv6,
+            trigger=r"[0-9A-Fa-f]::?[0-9A-Fa-f]{1,4}:|::[0-9A-Fa-f]",
+        ),
+        Probe("pii.mac", ("pii.mac",), _MAC, _mac, trigger=_MAC_TRIGGER),
+        Probe(
+            "pii.phone", ("pii.phone",), _INTERNATIONAL, _phone_finder(_INTERNATIONAL, 8), "digits"
+        ),
+        Probe("pii.phone#us", ("pii.phone",), _AMERICAN, _phone_finder(_AMERICAN, 10), "digits"),
+        Probe("pii.phone#area", ("pii.phone",), _AREA, _phone_finder(_AREA, 7), "digits"),
+        Probe("pii.phone#pairs", ("pii.phone",), _PAIRS, _phone_finder(_PAIRS, 10), "digits"),
+        Probe("pii.phone#word", ("pii.phone",), loose, _loose_phones, "digits", _LOOSE_TRIGGER),
+        Probe("pii.phone#bare", ("pii.phone",), "0", _bare_phone, "short", live=""),
     ]
 
 

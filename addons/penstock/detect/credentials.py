@@ -49,45 +49,46 @@ def credential_probes(rules: Sequence[ContextRule]) -> list[Probe]:
     # A word that contains a shorter one is found by the shorter one.
     short = [w for w in words if not any(o != w and o in w for o in words)]
     short += sorted({re.escape(w) for rule in rules for w in rule.keywords})
-    names = f"(?i:{'|'.join(short)})[0-9A-Za-z_.\\]-]{{0,40}}"
-    assigned = rf"{names}{_CLOSERS}[ \t]{{0,4}}(?:{_TYPED}[ \t]{{0,3}})?{_ASSIGN}[ \t]{{0,6}}"
-    spaced = rf"{names}[ \t]{{1,4}}\\?[\"']"
-    flag = rf"(?:^|[\s\"'`])--?[0-9A-Za-z_-]{{0,40}}{names} "
-    sql = rf"{_SQL} {{1,3}}"
-    forward = f"{assigned}|{flag}|{spaced}|{sql}"
+    names = f"(?i:{'|'.join(short)}|identified)"
     reversed_ = rf"[\"']([^\"'\s]{{4,200}})[\"']\s?[!=]==?\s?[0-9A-Za-z_.]{{0,40}}{names}"
-    finder = _Finder(forward, reversed_, rules)
+    finder = _Finder(names, reversed_, rules)
     types = ("secret.api_key", "secret.credential", "secret.password")
     types += tuple(sorted({f"secret.{rule.id}" for rule in rules}))
-    live = rf"(?:{forward})(?:\\?[\"'`]|&quot;|[@({{ ]){{0,3}}[^\s\"'`]{{0,256}}"
+    live = rf"{names}(?:{_JOIN}|{_SQL_JOIN})(?:\\?[\"'`]|&quot;|[@({{ ]){{0,3}}[^\s\"'`]{{0,256}}"
     return [
-        Probe(_GENERIC, types, forward, finder.forward, live=live),
-        Probe(_GENERIC + "_reversed", types, reversed_, finder.reversed),
+        Probe(_GENERIC, types, names, finder.forward, live=live),
+        Probe(_GENERIC + "_reversed", types, reversed_, finder.reversed, trigger=r"[\"']\s?[!=]="),
     ]
 
 
 class _Finder:
     """The patterns and the vendor rules, compiled when first needed."""
 
-    def __init__(self, forward: str, reversed_: str, rules: Sequence[ContextRule]) -> None:
-        self._forward = Pattern(forward)
+    def __init__(self, names: str, reversed_: str, rules: Sequence[ContextRule]) -> None:
+        self._names = Pattern(names)
         self._reversed = Pattern(reversed_)
         self._rules = rules
         self._shapes: dict[str, re2._Regexp] = {}
 
     def forward(self, view: View) -> Iterator[Finding]:
         text = view.text
-        for start, end, _, _ in view.spans(self._forward):
-            begin, name_end = _name_at(text, start, end)
-            place = read_value(text, end)
-            if place is not None:
-                low, high, quoted = place
-                operator = _operator(text[start:end], text[name_end:end])
-                if not quoted and operator in ("(", ",", "space"):
-                    continue
-                finding = self._judge(text, begin, name_end, low, high, quoted, operator)
-                if finding is not None:
-                    yield finding
+        done = 0  # where the last value that was found ends
+        for start, word_end, _, _ in view.spans(self._names):
+            joined = _JOINED.match(text, word_end) if start >= done else None
+            if joined is None:
+                continue
+            begin = _name_start(text, start)
+            operator = _operator(text, begin, start, joined)
+            place = read_value(text, joined.end()) if operator else None
+            if place is None:
+                continue
+            low, high, quoted = place
+            if not quoted and operator in ("(", ",", "space"):
+                continue
+            finding = self._judge(text, begin, joined.end("rest"), low, high, quoted, operator)
+            if finding is not None:
+                done = high
+                yield finding
 
     def reversed(self, view: View) -> Iterator[Finding]:
         for _, end, low, high in view.spans(self._reversed):
@@ -141,19 +142,32 @@ class _Finder:
         return None
 
 
-_SQL_ENTRY = re.compile(_SQL + " {1,3}")
+# What stands between a name's word and its value. Bounded: at most some 90 characters.
+_JOIN = (
+    rf"(?P<rest>[0-9A-Za-z_.\]-]{{0,40}})(?:{_CLOSERS}[ \t]{{0,4}}(?:{_TYPED}[ \t]{{0,3}})?"
+    rf"(?P<sign>{_ASSIGN})[ \t]{{0,6}}|[ \t]{{1,4}}(?P<quote>\\?[\"'])|(?P<gap> {{1,3}}))"
+)
+_SQL_JOIN = r"(?: with [\"'`]?[a-z0-9_]{1,40}[\"'`]?)? (?:by|as) {1,3}"
+_JOINED = re.compile(f"(?i:(?P<sql>{_SQL_JOIN}))|" + _JOIN.replace("?P<rest>", "?P<rest>"))
 
 
-def _operator(matched: str, middle: str) -> str:
-    """What joins name and value: ``sql``, ``flag``, ``space``, ``(``, ``,`` or ``=``."""
-    if _SQL_ENTRY.fullmatch(matched):
+def _operator(text: str, begin: int, start: int, joined: re.Match[str]) -> str:
+    """What joins name and value: ``sql``, ``flag``, ``space``, ``(``, ``,``, ``=``, or nothing."""
+    if joined["sql"]:
+        return "sql" if text[start : start + 10].lower() == "identified" else ""
+    if joined["sign"]:
+        return joined["sign"][0] if joined["sign"][0] in "(," else "="
+    line = text[max(0, begin - _SQL_REACH) : begin].lower()
+    if text[begin:start].lower() == "" and _SQL_BEFORE.search(line):
         return "sql"
-    if matched.lstrip(" \"'`\n\t")[:1] == "-" and matched[-1] == " ":
-        return "flag"
-    signs = middle.strip(" \t\"'`\\")
-    if not signs:
+    if joined["quote"]:
         return "space"
-    return signs[-1] if signs[-1] in "(," else "="
+    return "flag" if text[begin : begin + 1] == "-" else ""
+
+
+# How far before PASSWORD the statement it belongs to may begin.
+_SQL_REACH = 80
+_SQL_BEFORE = re.compile(r"(?:\b(?:user|role|login|with|encrypted|identified)\b[^;\n]*)$")
 
 
 def _kind(promise: Promise | None) -> str:
@@ -162,18 +176,12 @@ def _kind(promise: Promise | None) -> str:
     return "secret.api_key" if promise == "key" else "secret.credential"
 
 
-def _name_at(text: str, start: int, end: int) -> tuple[int, int]:
-    """The whole name around a match: leftwards over name characters, up to the assignment."""
-    begin = start
+def _name_start(text: str, start: int) -> int:
+    """Where the name begins whose word starts at ``start``."""
     low = max(0, start - NAME_CHARACTERS_MAX)
-    while begin > low and (text[begin - 1].isalnum() or text[begin - 1] in "_-."):
-        begin -= 1
-    name_end = start
-    while name_end < end and (text[name_end].isalnum() or text[name_end] in "_-. '\"`"):
-        if text[name_end] in " '\"`" and name_end > start + 1:
-            break
-        name_end += 1
-    return begin, name_end
+    while start > low and (text[start - 1].isalnum() or text[start - 1] in "_-."):
+        start -= 1
+    return start
 
 
 def _config(text: str, name_end: int, low: int) -> bool:

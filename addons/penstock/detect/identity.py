@@ -39,10 +39,10 @@ def identity_probes() -> list[Probe]:
             yield from _coded(view, rule, patterns[rule])
 
     return [
-        Probe("pii.numbers", numeric, _DIGITS, _numbers),
+        Probe("pii.numbers", numeric, _DIGITS, _numbers, "digits"),
         *(_strong_probe(rule, patterns[rule], n) for n, rule in enumerate(CODED) if rule.strong),
         Probe("pii.codes_near_words", types, f"(?i:{'|'.join(words)})", near_words, live=""),
-        Probe("pii.codes_alone", types, r"\A[^\n]{4,40}\n?\z", alone, live=""),
+        Probe("pii.codes_alone", types, r"[0-9]", alone, "short", live=""),
     ]
 
 
@@ -50,7 +50,7 @@ def _strong_probe(rule: Coded, pattern: Pattern, number: int) -> Probe:
     def find(view: View) -> Iterator[Finding]:
         return _coded(view, rule, pattern)
 
-    return Probe(f"{rule.type}#{number}", (rule.type,), rule.shape, find)
+    return Probe(f"{rule.type}#{number}", (rule.type,), rule.shape, find, "codes")
 
 
 def _coded(view: View, rule: Coded, pattern: Pattern) -> Iterator[Finding]:

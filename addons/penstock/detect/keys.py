@@ -40,7 +40,7 @@ _JWE = (
 )
 # PEM wraps at 64 characters, OpenSSH at 70. A lone line of exactly that length is key
 # material; MIME (76) and hashes in lock files (hex, 44, 88 characters) have other lengths.
-_LINE = r"(?m)(?:^|[\s\"'`])([0-9A-Za-z+/]{64}|[0-9A-Za-z+/]{70})(?:$|[\s\"'`\\])"
+_LINE = r"(?:^|[\s\"'`])([0-9A-Za-z+/]{64}|[0-9A-Za-z+/]{70})(?:$|[\s\"'`\\])"
 _LINE_ENTROPY_BITS = 4.4
 # A text with more such lines than a key has is an attachment, not a key.
 _LINES_MAX = 400
@@ -53,7 +53,14 @@ def key_probes() -> list[Probe]:
         Probe(_TYPE + "_end", (_TYPE,), _PRIVATE_TAIL, _find_tails, live=""),
         Probe("secret.jwt", ("secret.jwt",), _JWT, _find_jwt),
         Probe("secret.jwe", ("secret.jwt",), _JWE, _find_jwe),
-        Probe("secret.key_material", ("secret.key_material",), _LINE, _find_lines),
+        Probe(
+            "secret.key_material",
+            ("secret.key_material",),
+            _LINE,
+            _find_lines,
+            "runs",
+            trigger=r"[0-9A-Za-z+/]{64}",
+        ),
     ]
 
 

@@ -1,65 +1,94 @@
-"""A probe: one pattern in the common RE2 set, and what to do when it hits.
+"""A probe: one pattern, and what to do where it hits. A probe set: all of them at once.
 
-The set says for every probe at once whether it could match anywhere; only then ``find``
-runs. Detectors are lists of probes and nothing else.
+One RE2 set says in a single pass which probes could match at all; only those look closer.
+An automaton stays small, and so fast on text it has never seen, while its patterns are
+literal. Shapes made of classes alone (eleven digits, 64 base64 characters) multiply its
+states; they stand in groups of their own, behind a gate pattern in the first set.
 """
 
 from __future__ import annotations
 
-import re
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import re2
 
+from penstock.detect.pattern import trigger
 from penstock.detect.view import View
 from penstock.exchange import Finding
 
-# The whole set's automaton lives in this budget (bytes). RE2 needs some 8 MB to compile
-# 300 patterns; what is left is its cache of states, which is emptied when it is full.
-SET_MEMORY_BYTES = 48 * 1024 * 1024
-
-# Repetitions kept of a counted one in the set: enough to keep chance hits rare.
-REPEATS_MAX = 12
-_REPEAT = re.compile(r"\{(\d+)(?:,\d*)?\}")
+# Budget of one automaton and its cache of states (bytes); a full cache starts anew.
+SET_MEMORY_BYTES = 16 * 1024 * 1024
 
 Find = Callable[[View], Iterable[Finding]]
+Group = Literal["literal", "digits", "codes", "runs", "short"]
+
+# What must occur in a text before a group's own set is asked. Every pattern of a group
+# contains its gate (held by a test over the rules' examples).
+GATES: dict[Group, str] = {
+    "digits": r"(?:[0-9][ .:/()-]{0,2}){6}",
+    "codes": r"[A-Za-z][0-9]{2}|[0-9][A-Za-z][0-9]",
+    "runs": r"[0-9A-Za-z+/_-]{20}",
+}
+# "short" probes look at texts that are one value and nothing else, whatever they hold.
+SHORT_CHARACTERS_MAX = 40
 
 
 @dataclass(slots=True, frozen=True)
 class Probe:
-    """``types``: every finding type ``find`` may report. ``live`` is the pattern by which a
-    growing text is held back (None: as ``pattern``; empty: never)."""
+    """``types``: every finding type ``find`` may report.
+
+    ``trigger`` is what the set looks for (default: derived from ``pattern``); ``live`` is
+    the pattern by which a growing text is held back (None: ``pattern``; empty: never).
+    """
 
     name: str
     types: tuple[str, ...]
     pattern: str
     find: Find
+    group: Group = "literal"
+    trigger: str | None = None
     live: str | None = None
 
 
 class ProbeSet:
-    """Many probes, one automaton."""
+    """The probes of one selection, in one automaton per group."""
 
     def __init__(self, probes: Sequence[Probe]) -> None:
         self.probes = tuple(probes)
-        options = re2.Options()
-        options.max_mem = SET_MEMORY_BYTES
-        options.log_errors = False
-        self._set = re2.Set.SearchSet(options)
-        for probe in self.probes:
-            self._set.Add(relaxed(probe.pattern))
-        self._set.Compile()
+        grouped: dict[Group, list[Probe]] = defaultdict(list)
+        for probe in probes:
+            grouped[probe.group].append(probe)
+        self._short = tuple(grouped.pop("short", ()))
+        self._first = tuple(grouped.pop("literal", ()))
+        self._gated = [(tuple(members), _automaton(members)) for members in grouped.values()]
+        self._set = _automaton(self._first, [GATES[group] for group in grouped])
 
     def hits(self, data: bytes) -> list[Probe]:
-        """The probes whose pattern occurs in ``data``."""
-        return [self.probes[index] for index in self._set.Match(data) or ()]
+        """The probes that could find something in ``data`` (UTF-8)."""
+        found: list[Probe] = []
+        first = self._first
+        for index in self._set.Match(data) or ():
+            if index < len(first):
+                found.append(first[index])
+            else:
+                members, automaton = self._gated[index - len(first)]
+                found += [members[inner] for inner in automaton.Match(data) or ()]
+        if self._short and len(data) <= 4 * SHORT_CHARACTERS_MAX:
+            found += self._short
+        return found
 
 
-def relaxed(pattern: str) -> str:
-    """A pattern that matches wherever ``pattern`` does, with a much smaller automaton.
-
-    Counted repetitions are unrolled by RE2, once per count; the set only has to say where
-    a closer look is due, so counts are cut down to ``REPEATS_MAX`` and opened upwards.
-    """
-    return _REPEAT.sub(lambda match: f"{{{min(int(match[1]), REPEATS_MAX)},}}", pattern)
+def _automaton(probes: Sequence[Probe], more: Sequence[str] = ()) -> re2.Set:
+    options = re2.Options()
+    options.max_mem = SET_MEMORY_BYTES
+    options.log_errors = False
+    automaton = re2.Set.SearchSet(options)
+    for probe in probes:
+        automaton.Add(probe.trigger or trigger(probe.pattern))
+    for pattern in more:
+        automaton.Add(pattern)
+    automaton.Compile()
+    return automaton

@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from penstock.detect.pattern import is_literal, trigger
+from penstock.detect.probe import Group
+
 DATA = Path(__file__).parent / "data"
 COMPACT = DATA / "rules.json"
 # Shannon floor when a rule names none: below it a token is a filler ("xxxx", "0000").
@@ -33,6 +36,8 @@ class TokenRule:
     left: str  # "word": not directly after a letter or digit; "any": anywhere
     example: str
     source: str
+    trigger: str  # derived: what the common set looks for
+    group: Group  # derived: shapes without a literal part stand apart
 
 
 @dataclass(slots=True, frozen=True)
@@ -50,10 +55,7 @@ def load() -> tuple[list[TokenRule], list[ContextRule]]:
     """The rules of the package, from the compact form."""
     document = json.loads(COMPACT.read_text(encoding="utf-8"))
     return (
-        [
-            TokenRule(id, vendor, pattern, tuple(checks), floor, left, example, source)
-            for id, vendor, pattern, checks, floor, left, example, source in document["tokens"]
-        ],
+        [TokenRule(*row[:3], tuple(row[3]), *row[4:]) for row in document["tokens"]],
         [
             ContextRule(id, vendor, tuple(keywords), value, source)
             for id, vendor, keywords, value, source in document["contextual"]
@@ -68,10 +70,14 @@ def compact() -> str:
     tokens = yaml.safe_load((DATA / "tokens.yaml").read_text(encoding="utf-8"))
     contextual = yaml.safe_load((DATA / "contextual.yaml").read_text(encoding="utf-8"))
     document = {
-        "tokens": [_row(entry, _TOKEN_FIELDS) for entry in tokens],
+        "tokens": [_row(entry, _TOKEN_FIELDS) + _derived(entry["pattern"]) for entry in tokens],
         "contextual": [_row(entry, _CONTEXT_FIELDS) for entry in contextual],
     }
     return json.dumps(document, ensure_ascii=False, separators=(",", ":")) + "\n"
+
+
+def _derived(pattern: str) -> list[str]:
+    return [trigger(pattern), "literal" if is_literal(pattern) else "runs"]
 
 
 def _row(entry: dict[str, Any], fields: tuple[str, ...]) -> list[Any]:

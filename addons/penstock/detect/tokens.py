@@ -25,7 +25,9 @@ def token_probe(rule: TokenRule, number: int) -> Probe:
             if score is not None:
                 yield Finding(type_name, low, high, score, type_name)
 
-    return Probe(f"{type_name}#{number}", (type_name,), rule.pattern, find)
+    return Probe(
+        f"{type_name}#{number}", (type_name,), rule.pattern, find, rule.group, rule.trigger
+    )
 
 
 def _score(rule: TokenRule, text: str, start: int, end: int, low: int, high: int) -> float | None:
