@@ -13,12 +13,11 @@ from typing import Any
 from penstock.exchange import Answer, Destination, Exchange, HttpRequest, Leaf, Message
 from penstock.wire import json_leaves
 from penstock.wire.family import AnswerReader, Family
-from penstock.wire.json_leaves import ZoneMap
 from penstock.wire.json_spans import insert_member, replace_value
 from penstock.wire.loose import as_dict, as_dicts, as_text, at
 from penstock.wire.openai_chat_stream import ChatReader
 from penstock.wire.openai_content import read_content, read_message, read_tools
-from penstock.wire.openai_family import ZONES, OpenAIFamily, read_usage
+from penstock.wire.openai_family import OpenAIFamily, read_usage
 
 
 class ChatCompletions(OpenAIFamily):
@@ -79,7 +78,6 @@ class Completions(OpenAIFamily):
     api = "openai.completions"
     operation = "text_completion"
     path = re.compile(r"(?<!/chat)/completions/?$")
-    zones = ZoneMap(fields={**ZONES.fields, "text": "assistant"}, sealed=ZONES.sealed)
 
     def fill_request(self, exchange: Exchange, document: dict[str, Any]) -> None:
         """The prompt (or several) as one user message."""

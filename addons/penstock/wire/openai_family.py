@@ -8,6 +8,7 @@ Azure OpenAI REST reference. Subclasses fill in what they know; nothing here rai
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote
 
@@ -77,6 +78,12 @@ ZONES = ZoneMap(
     sealed=SEALED_FIELDS,
 )
 
+# What a model says is the assistant's, also where no role stands beside it.
+ANSWER_ZONES = replace(
+    ZONES,
+    fields={**ZONES.fields, "message": "assistant", "text": "assistant", "input": "tool_arguments"},
+)
+
 _DEPLOYMENT = re.compile(r"/deployments/([^/?]+)/")
 _PARAMETERS = (
     "max_tokens",
@@ -108,6 +115,7 @@ class OpenAIFamily:
     operation: str = "unknown"
     path: re.Pattern[str]
     zones: ZoneMap = ZONES
+    answer_zones: ZoneMap = ANSWER_ZONES
     streamed: Framing = "sse"
 
     def recognise(self, request: HttpRequest, destination: Destination) -> bool:
@@ -162,7 +170,7 @@ class OpenAIFamily:
         """The answer's body: JSON as a rule, else whatever it shows."""
         content_type = answer.headers.get("content-type", "")
         if answer.body[:1] in (b"{", b"["):
-            return json_leaves.read(answer.body, self.zones)
+            return json_leaves.read(answer.body, self.answer_zones)
         return read_any(answer.body, content_type)
 
     def answer_reader(self, exchange: Exchange) -> AnswerReader:

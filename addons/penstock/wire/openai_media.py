@@ -126,7 +126,6 @@ class Transcriptions(Media):
     api = "openai.audio.transcriptions"
     operation = "transcription"
     path = re.compile(r"/audio/transcriptions/?$")
-    zones = ZoneMap(fields={**ZONES.fields, "text": "assistant"}, sealed=ZONES.sealed)
 
     def read_answer(self, exchange: Exchange, answer: HttpAnswer) -> list[Leaf]:
         """JSON, or the text itself."""

@@ -45,6 +45,8 @@ class UnknownJson:
     def read_request(self, request: HttpRequest, destination: Destination) -> Exchange:
         """Every string a leaf; ``model`` and ``stream`` where fields of that name stand."""
         reading = json_leaves.read(request.body) if request.body else json_leaves.Reading()
+        if reading.value is None and "json" not in request.headers.get("content-type", ""):
+            return UnknownText().read_request(request, destination)  # only began like JSON
         fields = as_dict(reading.value)
         return Exchange(
             self.api,
