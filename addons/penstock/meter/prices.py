@@ -2,8 +2,10 @@
 
 A call that cannot be priced says why and is never free. The price data (15 MB on top of a
 running proxy, half a second) is loaded at the first call that needs it, in a thread when
-``load`` is awaited first, so neither the start nor the loop pays for it. The package's
-network updater is never started: prices are those of the installed version.
+``load`` is awaited first, so the start does not pay for it and the loop at most 35 ms once
+(reading 1.6 MB of compiled data; ten times that where packages are installed without their
+bytecode). The package's network updater is never started: prices are those of the
+installed version.
 """
 
 from __future__ import annotations

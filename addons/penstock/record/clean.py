@@ -144,6 +144,7 @@ def free_strings(record: Record) -> Iterator[str]:
         record.path, record.method, record.model, record.answer_model, record.answer_id,
         record.error_type, record.failure_reason, record.destination.host,
         caller.user, caller.agent, caller.session, caller.user_agent,
+        caller.process.name if caller.process else None,
     )  # fmt: skip
     yield from (text for text in texts if text)
     yield from record.finish_reasons
