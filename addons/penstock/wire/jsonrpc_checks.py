@@ -54,6 +54,10 @@ _PARAMETER_KEYS = frozenset(
     }
 )
 _META_KEYS = frozenset({VERSION_META})
+_FOLDED = {
+    keys: frozenset(key.casefold() for key in keys)
+    for keys in (_MESSAGE_KEYS, _PARAMETER_KEYS, _META_KEYS)
+}
 _ENCODED = re.compile(r"=\?base64\?(?P<payload>[^?]*)\?=", re.IGNORECASE)
 
 
@@ -155,9 +159,8 @@ def _check_parameters(method: str, params: Any) -> str | None:
 
 def _check_keys(members: Mapping[str, Any], known: frozenset[str], where: str) -> str | None:
     """Keys that a parser ignoring letter case, or a prototype, would read as a protocol key."""
-    folded = {name.casefold() for name in known}
     for key in members:
-        if key not in known and key.casefold() in folded:
+        if key not in known and key.casefold() in _FOLDED[known]:
             return f"a key of the {where} that differs from a protocol key only in letter case"
         if key == "__proto__":
             return f"a __proto__ key in the {where}"
