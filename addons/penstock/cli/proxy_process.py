@@ -43,10 +43,6 @@ class RunningProxy:
 class ProxyFailed(Exception):
     """The proxy did not start, or died. The message is what it said on stderr."""
 
-    def __init__(self, message: str, exit_code: int) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
-
 
 def run_arguments(options: ProxyOptions, ready_file: Path) -> list[str]:
     """The command line of the proxy process."""
@@ -92,7 +88,7 @@ def running_proxy(options: ProxyOptions) -> Iterator[RunningProxy]:
         try:
             yield _wait(process, ready_file, output, options)
             if process.poll() is not None:
-                raise ProxyFailed(_said(output), process.returncode)
+                raise _failed(process, output)
         finally:
             stop(process)
 
@@ -115,10 +111,10 @@ def _wait(
     deadline = time.monotonic() + START_SECONDS_MAX
     while not ready_file.exists():
         if process.poll() is not None:
-            raise ProxyFailed(_said(output), process.returncode)
+            raise _failed(process, output)
         if time.monotonic() > deadline:
             said = f"not ready after {START_SECONDS_MAX:.0f} s\n{_said(output)}"
-            raise ProxyFailed(said.strip(), 1)
+            raise ProxyFailed(said.strip())
         time.sleep(POLL_SECONDS)
     ready = json.loads(ready_file.read_text(encoding="utf-8"))
     return RunningProxy(
@@ -129,6 +125,11 @@ def _wait(
         ca_bundle=options.state_dir / "ca-bundle.pem",
         audit=Path(ready.get("audit") or options.state_dir / "audit.jsonl"),
     )
+
+
+def _failed(process: subprocess.Popen[bytes], output: Path) -> ProxyFailed:
+    said = _said(output) or f"it ended with code {process.returncode} and said nothing"
+    return ProxyFailed(said)
 
 
 def _said(output: Path) -> str:

@@ -66,12 +66,13 @@ def check_authority(state: Path) -> list[Check]:
 
 def check_policies(policies: Sequence[Path]) -> list[Check]:
     """Whether each policy loads; the problems with file and line as `penstock check` says them."""
-    from penstock.policy import load
+    from penstock.policy.load import load
     from penstock.policy.problem import ConfigError
+    from penstock.policy.shipped import resolve
 
     title = ", ".join(str(one) for one in policies) or "default (shipped)"
     try:
-        policy = load(list(policies))
+        policy = load(resolve(policies))
     except ConfigError as error:
         mend = "mend the policy; `penstock check FILE` says the same"
         return [Check("policy", title, "broken", str(error), mend)]
