@@ -9,15 +9,25 @@ from __future__ import annotations
 from penstock.exchange import Destination, Exchange, HttpRequest
 from penstock.wire import (
     anthropic_messages,
+    anthropic_other,
+    bedrock_agents,
     bedrock_converse,
     bedrock_invoke,
+    cohere,
     gemini,
+    gemini_interactions,
+    gemini_other,
     jsonrpc,
+    ollama,
     openai_chat,
     openai_media,
+    openai_relatives,
     openai_responses,
     openai_stores,
+    replicate,
+    services,
     unknown,
+    watsonx,
 )
 from penstock.wire.family import Family
 
@@ -27,15 +37,25 @@ FAMILIES: tuple[Family, ...] = (
     jsonrpc.MCP,
     jsonrpc.A2A,
     *anthropic_messages.FAMILIES,
+    *openai_relatives.FAMILIES,
     *openai_chat.FAMILIES,
     *openai_responses.FAMILIES,
     # Vendors' own APIs, before the OpenAI shapes whose path ends some of them share.
     *gemini.FAMILIES,
+    *gemini_interactions.FAMILIES,
+    *gemini_other.FAMILIES,
+    *anthropic_other.FAMILIES,
+    *bedrock_converse.FAMILIES,
+    *bedrock_invoke.FAMILIES,
+    *bedrock_agents.FAMILIES,
+    *ollama.FAMILIES,
+    *watsonx.FAMILIES,
+    *replicate.FAMILIES,
+    *services.FAMILIES,
+    *cohere.FAMILIES,
     *openai_media.FAMILIES,
     *openai_stores.FAMILIES,
     *openai_chat.BY_SHAPE,
-    *bedrock_converse.FAMILIES,
-    *bedrock_invoke.FAMILIES,
     *unknown.FAMILIES,
 )
 

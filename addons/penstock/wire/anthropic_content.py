@@ -105,8 +105,9 @@ def _tool_result(block: dict[str, Any], path: Path, marks: Marks, depth: int) ->
     marks[path] = Mark("tool_result")
     inner = read_content(block.get("content"), (*path, "content"), "tool_result", marks, depth + 1)
     texts = [part.text for part in inner if part.kind in ("text", "tool_result") and part.text]
-    result = Part("tool_result", text="\n".join(texts), id=as_text(block.get("tool_use_id")))
-    return [result, *(part for part in inner if part.kind in ("blob", "uri"))]
+    identity = as_text(block.get("tool_use_id"))
+    results = [Part("tool_result", text=text, id=identity) for text in texts or [""]]
+    return results + [part for part in inner if part.kind in ("blob", "uri")]
 
 
 def _server_tool_result(block: dict[str, Any], path: Path, marks: Marks) -> list[Part]:

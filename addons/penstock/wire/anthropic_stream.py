@@ -14,7 +14,7 @@ from penstock.wire.anthropic_content import read_block
 from penstock.wire.family import Channel, Delta
 from penstock.wire.growing import Growing
 from penstock.wire.json_family import started_answer, string_deltas
-from penstock.wire.loose import as_count, as_dict, as_text, total
+from penstock.wire.loose import as_count, as_dict, as_text, at, total
 from penstock.wire.zones import Mark, Marks
 
 # (delta field, zone, the part's field it grows): one line for each documented kind of delta.
@@ -137,6 +137,7 @@ def read_usage(raw: dict[str, Any]) -> Usage:
         output_tokens=output,
         cache_read_tokens=read,
         cache_write_tokens=written,
+        reasoning_tokens=as_count(at(raw, "output_tokens_details", "thinking_tokens")),
         input_total=None if fresh is None else total(fresh, read, written),
         output_total=output,
         raw=raw,

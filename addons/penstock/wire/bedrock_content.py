@@ -122,7 +122,7 @@ def _tool_result(result: dict[str, Any], path: Path, marks: Marks, depth: int) -
     inner = read_blocks(result.get("content"), place, "tool_result", marks, depth + 1)
     texts = [part.text for part in inner if part.kind in ("text", "tool_result") and part.text]
     identity = as_text(result.get("toolUseId"))
-    found = [Part("tool_result", text="\n".join(texts), id=identity)]
+    found = [Part("tool_result", text=text, id=identity) for text in texts or [""]]
     return found + [part for part in inner if part.kind in ("blob", "uri")]
 
 

@@ -2,7 +2,7 @@
 
 An Edit says what to change in the words of the leaf; the bytes are located here. Only the
 characters an edit names are rewritten: their neighbours keep their own escapes.
-``BASE64`` in a path steps into JSON that stands base64-coded in a string.
+``BASE64`` in a path steps into what stands base64-coded in a string: JSON, or at its end text.
 """
 
 from __future__ import annotations
@@ -114,7 +114,17 @@ def _cut_base64(
         for cut in cuts
         if _outer(cut.path) == outer
     ]
+    if not any(cut.path for cut in inside):  # plain text, not a document
+        return span[0] + 1, span[1] - 1, base64.b64encode(_cut_text(document, inside))
     return span[0] + 1, span[1] - 1, base64.b64encode(cut_strings(document, inside))
+
+
+def _cut_text(content: bytes, cuts: list[Cut]) -> bytes:
+    text, at, kept = content.decode("utf-8", "replace"), 0, []
+    for start, end, new in merge([(cut.start, cut.end, cut.text) for cut in cuts]):
+        kept += [text[at:start], new]
+        at = end
+    return "".join([*kept, text[at:]]).encode("utf-8", "replace")
 
 
 def _grouped(cuts: Iterable[Cut]) -> Iterable[tuple[tuple[Path, bool], list[Cut]]]:

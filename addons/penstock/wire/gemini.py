@@ -11,7 +11,7 @@ import json
 import math
 import re
 from typing import Any
-from urllib.parse import parse_qs, unquote
+from urllib.parse import unquote
 
 from penstock.exchange import CallError, Exchange, HttpAnswer, HttpRequest
 from penstock.wire.family import AnswerReader, Family, Framing, Refusal
@@ -125,8 +125,8 @@ class StreamGenerateContent(GenerateContent):
         """As for the plain call; ``alt`` is kept because it says how the answer is framed."""
         super().fill_request(exchange, request, document, marks)
         exchange.stream = True
-        query = parse_qs(request.path.partition("?")[2], max_num_fields=100)
-        exchange.parameters["alt"] = query.get("alt", ["json"])[0]
+        sse = "alt=sse" in request.path.partition("?")[2].split("&")
+        exchange.parameters["alt"] = "sse" if sse else "json"
 
     def framing(self, exchange: Exchange, answer: HttpAnswer, first_bytes: bytes) -> Framing:
         """SSE or a JSON array by what the first bytes show; a lone object is an error."""

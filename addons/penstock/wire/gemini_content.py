@@ -138,9 +138,9 @@ def _function_call(call: dict[str, Any], path: Path, zone: Zone, marks: Marks) -
 
 def _function_response(answer: dict[str, Any], path: Path, zone: Zone, marks: Marks) -> list[Part]:
     marks[path] = Mark("tool_result")
-    text = "\n".join(strings(answer.get("response")))
+    texts = strings(answer.get("response")) or [""]
     name, identity = as_text(answer.get("name")), as_text(answer.get("id"))
-    found = [Part("tool_result", text=text, name=name, id=identity)]
+    found = [Part("tool_result", text=text, name=name, id=identity) for text in texts]
     for index, part in enumerate(as_list(answer.get("parts"))):
         found += read_part(as_dict(part), (*path, "parts", index), "tool_result", marks)
     return found

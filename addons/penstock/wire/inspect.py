@@ -110,7 +110,8 @@ def summary(exchange: Exchange) -> dict[str, Any]:
         "tool_calls": [part.name for part in calls],
         "tool_calls_full": [{"name": p.name, "arguments": p.arguments} for p in calls] or None,
         "server_tool_calls": [p.name for p in _parts(answer.messages, "server_tool_call")] or None,
-        "tools_declared": [tool.name for tool in exchange.tools] or None,
+        # An MCP server the provider is to call is no tool by itself.
+        "tools_declared": [t.name for t in exchange.tools if not t.name.startswith("mcp:")] or None,
         "error": failed,
         "error_type": answer.error.type if answer.error else None,
         "prompt_text_contains": _prompt_texts(exchange),

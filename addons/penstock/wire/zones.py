@@ -110,7 +110,7 @@ def blob(data: str, mime_type: str | None, path: Path, marks: Marks, zone: Zone)
     return Part("blob", mime_type=mime_type, size_bytes=len(data) * 3 // 4 - padding)
 
 
-def strings(value: Any, limit: int = 10_000) -> list[str]:
+def strings(value: Any, limit: int = 1000) -> list[str]:
     """The string values (not keys) below ``value`` in order, at most ``limit`` of them.
 
     The limit bounds what one tool result may add to a record; its leaves are all kept.
