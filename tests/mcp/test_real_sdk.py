@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 import uvicorn
+from mcp.client.session import ClientSession
+from mcp.client.sse import sse_client
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.shared.exceptions import MCPError
 
@@ -126,7 +128,8 @@ class AnswerSide:
         out = b""
         for event in self.parser.feed(data):
             if event.data and self.reader is not None:
-                self.reader.event(event.name, json.loads(event.data))
+                is_json = event.data.startswith(b"{")
+                self.reader.event(event.name, json.loads(event.data) if is_json else "")
             out += self.filter.feed(event.raw)
         return out
 
@@ -159,9 +162,12 @@ async def answer(send: Send, refused: HttpAnswer) -> None:
 
 
 @asynccontextmanager
-async def serving(form: str = "", json_response: bool = False) -> AsyncIterator[tuple[str, Gate]]:
+async def serving(
+    form: str = "", json_response: bool = False, old_transport: bool = False
+) -> AsyncIterator[tuple[str, Gate]]:
     """The gated server on a loopback port."""
-    app = server().streamable_http_app(json_response=json_response)
+    made = server()
+    app = made.sse_app() if old_transport else made.streamable_http_app(json_response=json_response)
     gate = Gate(app, form)
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -226,3 +232,22 @@ async def test_a_hard_refusal_is_a_named_error(mode: Any, form: str, code: int, 
             await client.call_tool("drop_table", {"name": "t"})
         assert caught.value.error.code == code and text in caught.value.error.message
         assert (await client.call_tool("add", {"a": 1, "b": 1})).is_error is False
+
+
+async def test_the_old_two_endpoint_transport_is_read_and_filtered() -> None:
+    """Answers arrive on the GET stream, calls go by POST: lists are filtered there as well."""
+    async with (
+        serving(old_transport=True) as (url, gate),
+        sse_client(url.replace("/mcp", "/sse")) as (reading, writing),
+        ClientSession(reading, writing) as session,
+    ):
+        await session.initialize()
+        listed = await session.list_tools()
+        assert [tool.name for tool in listed.tools] == ["add", "slow"]
+        assert (await session.call_tool("add", {"a": 2, "b": 3})).is_error is False
+    opened = gate.exchanges[0]
+    assert opened.stream and opened.mcp is not None
+    assert opened.mcp.tools_listed == ["add", "drop_table", "slow"]
+    assert opened.mcp.result_text == "5"
+    assert [e.mcp.tool for e in gate.exchanges if e.mcp and e.mcp.tool] == ["add"]
+    assert not any(exchange.problem for exchange in gate.exchanges)
