@@ -27,11 +27,11 @@ rules:
       find: [secret, pii.email]
       in: [request]
       with: placeholder
-  - id: one-call-a-minute
-    limit: {requests: 1, every: 1m, per: [workload]}
+  - id: one-call-in-thirty-seconds
+    limit: {requests: 1, every: 30s, per: [workload]}
     when: call.model == "gpt-5-minute"
   - id: one-call-a-day
-    limit: {requests: 1, every: 1d, per: [workload]}
+    limit: {requests: 1, every: 1d, per: [workload, model]}
     when: call.model == "gpt-5-day" || call.model == "claude-day"
 """
 

@@ -48,6 +48,7 @@ class Provider:
                 Route("/v1/embeddings", self.embeddings, methods=["POST"]),
                 Route("/v1/messages", self.messages, methods=["POST"]),
                 Route("/v1beta/models/{call:path}", self.gemini, methods=["POST"]),
+                Route("/v1/models/{call:path}", self.gemini, methods=["POST"]),
             ]
         )
 

@@ -12,31 +12,32 @@ from tests.sdk.provider import Provider
 MODEL = "gemini-2.5-flash"
 
 
-def client() -> genai.Client:
+@pytest.fixture
+def client(through_proxy: Penstock) -> genai.Client:
     return genai.Client(api_key="test-nothing")
 
 
-def test_plain(through_proxy: Penstock, provider: Provider, secret: str) -> None:
-    answer = client().models.generate_content(model=MODEL, contents=f"use {secret}")
+def test_plain(client: genai.Client, provider: Provider, secret: str) -> None:
+    answer = client.models.generate_content(model=MODEL, contents=f"use {secret}")
     assert secret.encode() not in provider.received[-1]
     assert answer.text == f"Echo: use {secret}"
 
 
-def test_streamed(through_proxy: Penstock, provider: Provider, secret: str) -> None:
+def test_streamed(client: genai.Client, provider: Provider, secret: str) -> None:
     """Gemini's events end in CR LF."""
-    stream = client().models.generate_content_stream(model=MODEL, contents=f"use {secret}")
+    stream = client.models.generate_content_stream(model=MODEL, contents=f"use {secret}")
     text = "".join(chunk.text or "" for chunk in stream)
     assert secret.encode() not in provider.received[-1]
     assert text == f"Echo: use {secret}"
 
 
-async def test_async(through_proxy: Penstock, secret: str) -> None:
-    answer = await client().aio.models.generate_content(model=MODEL, contents=f"use {secret}")
+async def test_async(client: genai.Client, secret: str) -> None:
+    answer = await client.aio.models.generate_content(model=MODEL, contents=f"use {secret}")
     assert answer.text == f"Echo: use {secret}"
 
 
-def test_a_refused_model(through_proxy: Penstock) -> None:
+def test_a_refused_model(client: genai.Client) -> None:
     with pytest.raises(errors.ClientError) as caught:
-        client().models.generate_content(model="palm-2", contents="hi")
+        client.models.generate_content(model="palm-2", contents="hi")
     assert caught.value.code == 403
     assert caught.value.status == "PERMISSION_DENIED"

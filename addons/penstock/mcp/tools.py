@@ -92,6 +92,11 @@ class ListStream:
         self._filter = ListFilter(hidden, member)
         self._parser = SseParser(EVENT_BYTES_MAX)
 
+    @property
+    def problem(self) -> str | None:
+        """Why the stream cannot be read on, None while it can."""
+        return self._parser.problem
+
     def feed(self, data: bytes) -> bytes:
         """The events that ``data`` completes, their lists filtered."""
         return b"".join(self._filter.feed(event.raw) for event in self._parser.feed(data))

@@ -48,7 +48,7 @@ def answer_scanner(
             parts.append(state.scanner(reaction.types, reaction.react, channel.nested))
         restorer = state.restorer(channel.nested)
         if restorer is not None:
-            parts.append(restorer)
+            parts.append(Restoring(restorer, decision))
         return parts[0] if len(parts) == 1 else Together(parts)
 
     return scanner
@@ -102,6 +102,24 @@ class Reaction:
             return None
         method = min((rule.act.method for rule in redacting), key=METHODS.index)
         return replacement(method, finding.type, value, self.state)
+
+
+class Restoring:
+    """A restorer that counts into the decision."""
+
+    def __init__(self, restorer: ChannelScanner, decision: Decision) -> None:
+        self.restorer = restorer
+        self.decision = decision
+
+    def feed(self, text: str) -> ScanStep:
+        return self.counted(self.restorer.feed(text))
+
+    def finish(self) -> ScanStep:
+        return self.counted(self.restorer.finish())
+
+    def counted(self, step: ScanStep) -> ScanStep:
+        self.decision.restored += len(step.replacements)
+        return step
 
 
 class Together:

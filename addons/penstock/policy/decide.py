@@ -185,8 +185,7 @@ class Judge:
             for step in steps:
                 for one in step.replacements:
                     self.decision.edits.append(Edit(leaf, one.start, one.end, one.text))
-        if self.decision.edits and self.decision.verdict == "allow":
-            self.decision.verdict = self.decision.would = "edit"
+                    self.decision.restored += 1
 
     # ------------------------------------------------------------------ limits
 

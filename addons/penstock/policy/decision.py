@@ -47,5 +47,6 @@ class Decision:
     refusal: Refusal | None = None
     would: Verdict = "allow"  # the verdict if every rule were enforced (shadow mode)
     reservations: list[Reservation] = field(default_factory=list)  # to be settled or released
+    restored: int = 0  # placeholders put back into the answer
     failures: list[str] = field(default_factory=list)  # rules that could not be evaluated
     policy_hash: str = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from penstock.meter.quotas import Exceeded
@@ -49,8 +50,18 @@ def limit_words(rule: Rule[Any], exceeded: Exceeded) -> str:
     every = duration(act.every_seconds)
     if not exceeded.fits:
         return f"this call alone is larger than the limit of {act.amount} {act.unit} per {every}"
-    wait = duration(max(1, round(exceeded.retry_after_seconds)))
+    wait = roughly(exceeded.retry_after_seconds)
     return f"the limit of {act.amount} {act.unit} per {every} is used up; free again in {wait}"
+
+
+def roughly(seconds: float) -> str:
+    """A waiting time for people: two units at most, rounded up."""
+    left, parts = max(1, math.ceil(seconds)), []
+    for letter, size in (("d", DAY_SECONDS), ("h", 3600), ("m", 60), ("s", 1)):
+        if left >= size:
+            parts.append(f"{left // size} {letter}")
+            left %= size
+    return " ".join(parts[:2])
 
 
 def duration(seconds: int) -> str:

@@ -50,7 +50,7 @@ class Answer:
             if framing != "none" or (exchange.stream and "content-length" not in headers):
                 live.streamed = framing != "none"
                 drive(response, AnswerTransform(self.governance, live, headers, framing))
-                if live.scanner_for is not None:
+                if live.may_change_answer:
                     response.headers.pop("content-encoding", None)  # it leaves decoded
             elif content_type and not any(kind in content_type for kind in TEXT_TYPES):
                 drive(response, AnswerTransform(self.governance, live, headers, None))

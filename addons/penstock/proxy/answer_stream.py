@@ -12,16 +12,20 @@ from typing import Any
 
 from penstock.detect.steps import ScanStep
 from penstock.exchange import HttpAnswer
+from penstock.mcp import ListStream
 from penstock.policy.decision import Decision, Reason
 from penstock.proxy.call import LiveCall
 from penstock.proxy.capture import decoded_body
 from penstock.proxy.governance import Governance
 from penstock.proxy.judge import judge
+from penstock.wire.content_coding import Decoder
 from penstock.wire.family import Channel, Framing, Refusal
 from penstock.wire.stream import AnswerStream, ChannelScanner
 
 # How much of a stream is looked at to tell its framing when its head does not say.
 SNIFFED_BYTES = 512
+# Decoded bytes of a stream of tool lists; sessions stay open for hours, lists are kilobytes.
+DECODED_BYTES_MAX = 512 * 1024 * 1024
 # A document in place of a stream is an error message or a whole answer; as buffered answers.
 WHOLE_BYTES_MAX = 32 * 1024 * 1024
 
@@ -45,21 +49,27 @@ class AnswerTransform:
         self.headers = headers
         self.framing = framing
         self.stream: AnswerStream | None = None
+        self.lists: ListStream | None = None
+        self.decoder: Decoder | None = None
         self.whole: list[bytes] | None = None  # no stream after all: one document, kept to its end
         self.whole_bytes = 0
         self.finished = False
-        self.changes_length = live.scanner_for is not None and framing is not None
+        self.changes_length = live.may_change_answer and framing is not None
         if framing not in (None, "none"):
             self.open(framing)
 
     def open(self, framing: Framing) -> None:
-        live = self.live
+        live, coding = self.live, self.headers.get("content-encoding", "")
+        if live.hidden is not None and framing == "sse":
+            self.lists = ListStream(live.hidden)
+            if coding not in ("", "identity"):
+                self.decoder, coding = Decoder(coding, DECODED_BYTES_MAX), ""
         self.stream = AnswerStream(
             live.call.exchange,
             live.family,
             framing,
             self.scanner if live.scanner_for is not None else None,
-            coding=self.headers.get("content-encoding", ""),
+            coding=coding,
             on_problem=self.unreadable,
         )
 
@@ -78,7 +88,7 @@ class AnswerTransform:
             if self.stream is None and self.whole is None:
                 self.sniff(chunk)
             if self.stream is not None:
-                return self.stopped(self.stream.feed(chunk))
+                return self.stopped(self.stream.feed(self.filtered(chunk)))
             return self.keep(chunk)
         finally:
             self.live.own_seconds += time.perf_counter() - began
@@ -87,10 +97,20 @@ class AnswerTransform:
         began = time.perf_counter()
         try:
             if self.stream is not None:
-                return self.stopped(self.stream.end())
+                rest = self.stream.feed(self.lists.end()) if self.lists is not None else []
+                return self.stopped(rest + self.stream.end())
             return self.judged() if self.whole else []
         finally:
             self.live.own_seconds += time.perf_counter() - began
+
+    def filtered(self, chunk: bytes) -> bytes:
+        """The chunk without the tools this caller must not see in a list."""
+        if self.lists is None:
+            return chunk
+        plain = self.lists.feed(self.decoder.feed(chunk) if self.decoder else chunk)
+        if self.lists.problem is not None:
+            raise ValueError("the event stream cannot be read on, so its lists cannot be judged")
+        return plain
 
     def sniff(self, chunk: bytes) -> None:
         """The head lied or said nothing: let the family look at the first bytes."""

@@ -40,8 +40,8 @@ class LiveCall:
     decision: Decision = field(default_factory=Decision)
     answer_decision: Decision | None = None
     scanner_for: ScannerFor | None = None  # what reads the answer's texts; None: nothing may change
+    hidden: Callable[[str], bool] | None = None  # MCP tools its lists must not show
     hides_usage_chunk: bool = False  # we asked for it, the caller did not
-    restored: int = 0
     answer_edits: int = 0
     answer_bytes: int = 0
     status: int | None = None
@@ -56,6 +56,11 @@ class LiveCall:
     streamed: bool = False  # the answer came as a stream
     settled: bool = False
     reported: bool = False
+
+    @property
+    def may_change_answer(self) -> bool:
+        """True when some rule may change a byte of the answer."""
+        return self.scanner_for is not None or self.hidden is not None
 
     @property
     def answered_well(self) -> bool:

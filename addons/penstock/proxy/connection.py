@@ -94,7 +94,10 @@ class Handler(ProxyConnectionHandler):
             if command.connection in self.transports:
                 self._unsent.setdefault(command.connection, []).append(command.data)
         elif isinstance(command, commands.StartHook):
-            rest = self._hooks.run(command, self.close_client)
+            # A stream has run its hook already when it hands one up with something to await.
+            rest = vars(command).pop("rest", None)
+            if rest is None:
+                rest = self._hooks.run(command, self.close_client)
             if rest is not None:
                 self._spawn(self._complete(command, rest), command.name)
             elif command.blocking:

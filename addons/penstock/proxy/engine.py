@@ -50,10 +50,12 @@ async def serve(
         raise RuntimeError(f"mitmproxy {version.VERSION} is not one of {', '.join(TESTED_CORE)}")
     engine_log.install()
     speed.drop_message_checks()
+    speed.quicken_header_lookup()
     certificates = prepare(settings.state_dir, settings.upstream_ca)
     runtime = Runtime(settings, callbacks or Callbacks(), Deadlines(settings.limits))
     master = Master(_options(settings, certificates))
     hooks = Hooks(master, runtime)
+    runtime.run_hook = hooks.run
     listeners = Listeners(runtime, hooks)
     master.addons.add(
         core.Core(),

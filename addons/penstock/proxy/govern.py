@@ -11,13 +11,16 @@ import time
 from mitmproxy import http
 
 from penstock.exchange import HttpAnswer
+from penstock.mcp import follow_edits
 from penstock.policy.answer import answer_scanner
 from penstock.policy.decide import decide
 from penstock.policy.decision import Decision, Reason
+from penstock.policy.grants import hidden_tools
 from penstock.proxy.call import LiveCall, call_of
 from penstock.proxy.governance import Governance
 from penstock.wire import edits
 from penstock.wire.family import Refusal
+from penstock.wire.json_leaves import parse
 
 # An edited body no longer fits these: the caller signed or hashed what it sent.
 BODY_SIGNATURES = ("content-md5", "digest", "content-digest", "x-amz-content-sha256", "signature")
@@ -63,6 +66,8 @@ class Govern:
         read differently, is not let through unjudged where rules look into bodies.
         """
         policy = self.governance.policy
+        if not self.governance.can_record():
+            return "The audit log cannot be written, so the call could not be accounted for."
         if not policy.content_rules and not policy.tools:
             return None
         if live.uninspectable is not None:
@@ -87,6 +92,10 @@ class Govern:
             return
         body = edits.apply(live.request.body, live.decision.edits)
         headers = flow.request.headers
+        if live.call.exchange.mcp is not None:
+            # Arguments that are repeated in headers must stay the same there.
+            before = live.call.exchange.document
+            headers.update(follow_edits(live.request.headers, before, parse(body).value))
         headers.pop("content-encoding", None)  # what was judged is the decoded body
         flow.request.raw_content = body
         if "content-length" in headers:
@@ -106,7 +115,8 @@ class Govern:
         live.scanner_for = answer_scanner(
             self.governance.policy, live.call, state, time.time(), live.answer_decision
         )
-        if live.scanner_for is not None and "accept-encoding" in flow.request.headers:
+        live.hidden = hidden_tools(self.governance.policy.tools, live.call)
+        if live.may_change_answer and "accept-encoding" in flow.request.headers:
             flow.request.headers["accept-encoding"] = "identity"
 
 

@@ -7,19 +7,18 @@ caller at a time (CallState); the addons own nothing.
 from __future__ import annotations
 
 import hmac
-import os
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from hashlib import blake2b
 
-from penstock.caller import ProcessFinder, workload_from
+from penstock.caller import ProcessFinder
 from penstock.destinations import is_ai, matches
 from penstock.detect import Detectors
 from penstock.detect.memo import Memo
 from penstock.detect.placeholders import Vault
-from penstock.exchange import Caller, Finding, Usage, Zone
+from penstock.exchange import Caller, Finding, Usage, Workload, Zone
 from penstock.meter.estimator import Estimator, output_cap
 from penstock.meter.prices import Prices
 from penstock.meter.quotas import Quotas
@@ -36,6 +35,9 @@ from penstock.wire.channel_text import ChannelScanner
 # Hosts whose interception was decided; a laptop meets some hundred, an attacker any number.
 WISHES_MAX = 4096
 DIGEST_BYTES = 8
+# US dollars per token of a model whose price nobody knows: what the dearest common models cost.
+UNKNOWN_INPUT_USD = Decimal("0.000015")
+UNKNOWN_OUTPUT_USD = Decimal("0.000075")
 # What must not appear in a Record even where no rule asks for it.
 ALWAYS_FOUND = ("secret", "pii.email")
 
@@ -49,18 +51,21 @@ class Governance:
         source: PolicySource,
         mode: Mode | None,
         keys: Keys,
+        workload: Workload,
         quotas: Quotas,
         recorder: Recorder,
+        can_record: Callable[[], bool],
     ) -> None:
         self.source = source
         self.mode = mode
         self.keys = keys
         self.quotas = quotas
         self.recorder = recorder
+        self.can_record = can_record  # False while the audit log cannot be written
         self.vault = Vault(keys.placeholders)
         self.estimator = Estimator()
         self.prices = Prices()
-        self.workload = workload_from(os.environ)
+        self.workload = workload
         # In a pod the caller is the workload; on a laptop it is a process.
         self.processes = None if self.workload.pod else ProcessFinder()
         self.wishes: OrderedDict[tuple[str, int], Wish] = OrderedDict()
@@ -110,12 +115,15 @@ class Governance:
         exchange = call.exchange
         cap = output_cap(exchange.parameters)
         expected = self.estimator.estimate(caller, exchange.model or "", call.body_bytes, cap)
-        usd = Decimal(0)
+        # Unknown is never free: until a price is known, that of a dear model is held back.
+        usd = (
+            UNKNOWN_INPUT_USD * expected.input_tokens + UNKNOWN_OUTPUT_USD * expected.output_tokens
+        )
         if self.prices.loaded:
             usage = Usage(input_total=expected.input_tokens, output_total=expected.output_tokens)
             provider, model = call.destination.provider, exchange.model
             price = self.prices.price(provider, exchange.api, model, None, usage)
-            usd = price.usd or usd
+            usd = price.usd if price.usd is not None else usd
         return Estimate(expected.input_tokens, expected.output_tokens, usd)
 
     def state_for(self, caller: Caller) -> CallState:

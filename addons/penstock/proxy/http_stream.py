@@ -22,6 +22,7 @@ from mitmproxy.proxy.layers.http import (
     HTTPMode,
     HttpRequestHeadersHook,
     HttpResponseHeadersHook,
+    HttpResponseHook,
     HttpStream,
     RequestData,
     RequestEndOfMessage,
@@ -57,6 +58,10 @@ HTTPS_PORT = 443
 HTTP_PORT = 80
 
 
+def _nothing_to_close() -> None:
+    """HTTP hooks are refused by an answer; only a socket's messages close the connection."""
+
+
 class Stream(HttpStream):
     """One request and its answer."""
 
@@ -76,10 +81,33 @@ class Stream(HttpStream):
         return self.context.client.id
 
     def _handle_event(self, event: events.Event) -> Commands:
-        if isinstance(event, Expired):
-            yield from self._expired()
-        else:
-            yield from super()._handle_event(event)
+        expired = isinstance(event, Expired)
+        work = self._expired() if expired else super()._handle_event(event)
+        reply = None
+        while True:
+            try:
+                command = work.send(reply)
+            except StopIteration:
+                return
+            reply = None
+            if isinstance(command, commands.StartHook) and not self._wait_for(command):
+                continue
+            reply = yield command
+
+    def _wait_for(self, hook: commands.StartHook) -> bool:
+        """Run a hook here and now; True when it has to go the stock way instead.
+
+        The stock way, up through every layer and back down with a completion event, costs
+        more than most handlers. What is left of an asynchronous one travels with the hook.
+        """
+        if isinstance(hook, HttpResponseHook):
+            # What follows it can begin the next exchange, and the connection this one came
+            # over must have finished first: the stock detour is what makes it finish.
+            return True
+        rest = self.runtime.run_hook(hook, _nothing_to_close)
+        if rest is not None:
+            vars(hook)["rest"] = rest
+        return rest is not None
 
     # ------------------------------------------------------------------ refusing
 

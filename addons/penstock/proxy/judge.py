@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass
 
 from penstock.exchange import HttpAnswer
+from penstock.mcp import filter_list_answer
 from penstock.policy.decide import decide_answer
 from penstock.policy.decision import Decision
 from penstock.proxy.call import LiveCall
@@ -46,15 +47,16 @@ def judge(
     live.answer_decision = decision
     if decision.verdict == "deny":
         return refuse(live, decision)
-    if not decision.edits:
-        return AS_IT_CAME
+    body = edits.apply(answer.body, decision.edits) if decision.edits else answer.body
+    if live.hidden is not None:
+        body = filter_list_answer(body, live.hidden)
     live.answer_edits = len(decision.edits)
-    return Judged(body=edits.apply(answer.body, decision.edits))
+    return Judged(body=body) if body != answer.body else AS_IT_CAME
 
 
 def unread(governance: Governance, live: LiveCall, why: str) -> Judged:
     """An answer nobody can read: refused where a rule had to look into it."""
-    if live.scanner_for is None:
+    if not live.may_change_answer:
         return AS_IT_CAME
     policy = governance.policy
     enforced = policy.mode == "enforce" and policy.on_error == "deny"

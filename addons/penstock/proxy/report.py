@@ -50,13 +50,14 @@ class Report:
             operation=exchange.operation,
             model=exchange.model,
             stream=live.streamed,
+            parameters=exchange.parameters,
             mcp=exchange.mcp,
             verdict=decision.verdict,
             would=decision.would,
             reasons=list(decision.reasons),
             findings=list(decision.findings),
             edits=len(decision.edits) if decision.verdict == "edit" else 0,
-            restored=live.restored,
+            restored=judged.restored if judged is not None else 0,
             outcome=live.outcome,
             status=live.status,
             cost_usd=live.cost_usd,
@@ -84,7 +85,7 @@ class Report:
             record.would = strictest(record.would, judged.would)
             record.reasons += judged.reasons
             record.findings += judged.findings
-            record.edits += live.answer_edits
+            record.edits += max(0, live.answer_edits - judged.restored)
         return record
 
 

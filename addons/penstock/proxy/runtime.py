@@ -7,10 +7,12 @@ it; the engine decides nothing about policy.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 from weakref import WeakSet
+
+from mitmproxy.hooks import Hook
 
 from penstock.proxy.deadlines import Deadlines
 from penstock.proxy.problem import ErrorPage, json_page
@@ -53,6 +55,10 @@ def _nothing(*_: object) -> None:
     return None
 
 
+# Runs a hook's handlers; None when all is done, else what is left to await.
+RunHook = Callable[[Hook, Callable[[], None]], Awaitable[None] | None]
+
+
 @dataclass(slots=True)
 class Callbacks:
     """What the engine asks and tells; every field has a safe default.
@@ -81,4 +87,5 @@ class Runtime:
     draining: bool = False
     failures: Counter[str] = field(default_factory=Counter)  # "hook:deny" -> times
     own_ports: set[int] = field(default_factory=set)
+    run_hook: RunHook = _nothing
     exchanges: WeakSet[Any] = field(default_factory=WeakSet)  # streams, running or just over

@@ -20,6 +20,9 @@ from typing import Any, Literal
 
 from mitmproxy import http
 
+from penstock.caller import workload_from
+from penstock.exchange import Finding
+from penstock.meter.journal import SAVE_SECONDS, Journal
 from penstock.meter.quotas import Quotas
 from penstock.policy.decision import Mode
 from penstock.policy.source import PolicySource
@@ -29,11 +32,7 @@ from penstock.proxy.call import call_of
 from penstock.proxy.governance import Governance
 from penstock.proxy.runtime import Callbacks, Failure, Listening
 from penstock.proxy.settings import EngineSettings
-from penstock.record.audit import AuditLog
-from penstock.record.inventory import Inventory
-from penstock.record.metrics import Metrics
-from penstock.record.recorder import Recorder, Sink
-from penstock.record.telemetry import telemetry
+from penstock.record.recording import Recording, start_recording, watch_quotas
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +52,8 @@ class Service:
     stack: Callable[[Governance], list[Addon]]
     ready_file: Path | None = None
     governance: Governance = field(init=False)
-    metrics: Metrics = field(init=False)
+    recording: Recording = field(init=False)
+    journal: Journal = field(init=False)
     refusals: Counter[str] = field(default_factory=Counter)
     ready: bool = False
     listening: Listening | None = None
@@ -68,27 +68,32 @@ class Service:
         source = PolicySource(self.policies)
         state = self.settings.state_dir
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.metrics = Metrics()
+        workload = workload_from(os.environ)
+        self.recording = start_recording(state, os.environ, service=workload.name, scan=self.scan)
         self.governance = Governance(
             source=source,
             mode=self.mode,
             keys=keys.load_or_create(state),
+            workload=workload,
             quotas=Quotas(),
-            recorder=Recorder(self.sinks(state)),
+            recorder=self.recording.recorder,
+            can_record=lambda: self.recording.audit.available,
         )
+        watch_quotas(self.recording.metrics, self.governance.quotas)
+        self.journal = Journal(state / f"budgets{self.recording.audit.suffix}.json")
+        self.journal.load(time.time(), self.governance.quotas)
         self.note_policy()
         return asyncio.run(self.serve())
 
-    def sinks(self, state: Path) -> list[Sink]:
-        sinks: list[Sink] = [AuditLog(state), self.metrics, Inventory(state / "inventory.json")]
-        spans = telemetry(os.environ, os.environ.get("PENSTOCK_WORKLOAD"))
-        return [*sinks, spans] if spans is not None else sinks
+    def scan(self, text: str) -> Sequence[Finding]:
+        """What must not be recorded of a name the caller chose (a model, a path, a tool)."""
+        return self.governance.detectors.scan(text)
 
     async def serve(self) -> int:
         assert self.settings.admin is not None  # the command line has a default
         admin = Admin(
             *self.settings.admin,
-            metrics=self.metrics.expose,
+            metrics=self.recording.metrics.expose,
             ready=lambda: self.ready,
             status=self.status,
         )
@@ -109,6 +114,7 @@ class Service:
             upkeep.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await upkeep
+            self.keep_budgets(time.time() + SAVE_SECONDS)
             await asyncio.to_thread(self.governance.recorder.close)
             await admin.stop()
 
@@ -145,7 +151,7 @@ class Service:
 
     def note_policy(self) -> None:
         policy = self.governance.policy
-        self.metrics.policy_loaded(policy.hash, policy.mode, time.time())
+        self.recording.metrics.policy_loaded(policy.hash, policy.mode, time.time())
 
     async def upkeep(self) -> None:
         """Once a second: changed policy files, expired reservations, slow work of the sinks."""
@@ -157,10 +163,19 @@ class Service:
                 self.note_policy()
                 logger.warning("policy reloaded: %s", self.governance.policy.hash)
             elif self.governance.source.status() != before:
-                self.metrics.policy_refused()
+                self.recording.metrics.policy_refused()
                 logger.error("a changed policy was refused; the old one stays in force")
-            self.governance.quotas.expire(time.time())
+            self.keep_budgets(time.time())
             await asyncio.to_thread(self.governance.recorder.flush)
+
+    def keep_budgets(self, now: float) -> None:
+        """Give expired reservations back; save what day and month budgets have spent."""
+        self.governance.quotas.expire(now)
+        if self.journal.due(now, self.governance.quotas):
+            try:
+                self.journal.save(now, self.governance.quotas)
+            except OSError as error:
+                logger.error("budgets cannot be saved: %s", error.strerror)
 
     def status(self) -> dict[str, Any]:
         """What ``/status`` shows: no prompt text, no key, no caller."""
@@ -175,6 +190,6 @@ class Service:
                 "rules": len(governance.policy.rules),
             },
             "connections_refused": dict(self.refusals),
-            "recording_failures": dict(governance.recorder.failures),
+            "recording": self.recording.status(),
             "open_reservations": governance.quotas.open_reservations,
         }
