@@ -16,7 +16,7 @@ from penstock.wire import family_of
 from penstock.wire.family import Channel, Refusal
 from penstock.wire.openai_chat import is_usage_only
 from penstock.wire.sse import MAX_EVENT_BYTES, SseParser
-from penstock.wire.stream import AnswerStream, ChannelScanner
+from penstock.wire.stream import MAX_CHANNELS, AnswerStream, ChannelScanner
 from tests.wire.scanners import StoppingScanner, WordScanner
 
 CHAT = "openai.chat_completions"
@@ -185,6 +185,24 @@ def test_the_beginning_of_an_event_that_never_ends_is_not_let_out_unjudged() -> 
 
 def test_text_events_without_json_are_scanned_too() -> None:
     assert sent(stream(), [b"data: a SECRET\n\n"]) == b"data: a <X>\n\n"
+
+
+def test_an_event_that_is_a_bare_array_is_scanned_too() -> None:
+    assert sent(stream(), [b'data: ["a SECRET"]\n\n']) == b'data: ["a <X>"]\n\n'
+
+
+@pytest.mark.parametrize(
+    "place", [{"note": "SECRET"}, {"function": {"name": "f", "note": "SECRET"}}]
+)
+def test_fields_of_a_tool_call_that_nobody_knows_are_scanned(place: dict[str, Any]) -> None:
+    assert b"SECRET" not in sent(stream(), [chunk(tool_calls=[{"index": 0, **place}]), DONE])
+
+
+def test_an_answer_of_endless_open_texts_is_stopped() -> None:
+    answer = stream()
+    for index in range(MAX_CHANNELS + 1):
+        answer.feed(chunk(index=index, content="a"))
+    assert answer.stopped is not None and str(MAX_CHANNELS) in answer.stopped.message
 
 
 def test_the_usage_chunk_is_hidden_and_read() -> None:

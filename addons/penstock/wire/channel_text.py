@@ -11,6 +11,7 @@ import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from io import StringIO
 from typing import Protocol
 
 from penstock.wire.family import Refusal
@@ -73,7 +74,7 @@ class ChannelText:
         self.closed = False
         self._starts: list[int] = []  # of the replacements, raw, ascending
         self._replaced: list[tuple[int, int, str]] = []  # raw start, raw end, text as carried
-        self._kept: list[str] | None = []
+        self._kept: StringIO | None = StringIO()
         self._waiting = ""  # an inner escape whose end has not come yet
         self._view_length = 0
         self._escape_views: list[int] = []  # view index of each inner escape
@@ -83,7 +84,7 @@ class ChannelText:
         """Take a piece; ``settled`` says afterwards what may leave."""
         self.raw_length += len(text)
         if self._kept is not None:
-            self._kept.append(text)
+            self._kept.write(text)
             if self.raw_length > MAX_KEPT_CHARACTERS:
                 self._kept = None
         view = self._view(text) if self.nested else text
@@ -106,11 +107,7 @@ class ChannelText:
 
     def repeats(self, text: str) -> bool:
         """True when ``text`` is this channel's text, from its beginning on."""
-        if self._kept is None:
-            return False
-        if len(self._kept) > 1:
-            self._kept = ["".join(self._kept)]
-        return bool(self._kept) and self._kept[0].startswith(text)
+        return self._kept is not None and self._kept.getvalue().startswith(text)
 
     def replaced(self, start: int, end: int) -> list[tuple[int, int, str]]:
         """Replacements inside raw ``[start, end)``, relative to ``start``.

@@ -8,6 +8,7 @@ reasoning; errors inside a 200 stream; no ``[DONE]``. Unknown fields are texts t
 
 from __future__ import annotations
 
+from io import StringIO
 from typing import Any
 
 from penstock.exchange import Exchange, Message, Part, Path, Zone
@@ -65,7 +66,20 @@ _CHOICE = frozenset(
         "token_ids",
     )
 )
+_CALL = frozenset(("index", "id", "type", "function", "custom"))
+_FUNCTION = frozenset(("name", "arguments", "input"))
 _DELTA = frozenset(("role", "type", "obfuscation", "name", "channel"))
+
+
+class _Call:
+    """A tool call as it grows."""
+
+    __slots__ = ("arguments", "identifier", "name")
+
+    def __init__(self) -> None:
+        self.identifier = ""
+        self.name = ""
+        self.arguments = StringIO()
 
 
 class _Choice:
@@ -75,8 +89,8 @@ class _Choice:
 
     def __init__(self, index: int) -> None:
         self.index = index
-        self.texts: dict[str, list[str]] = {}
-        self.calls: dict[Any, list[str]] = {}  # call -> [id, name, arguments...]
+        self.texts: dict[str, StringIO] = {}
+        self.calls: dict[Any, _Call] = {}
         self.finish_reason: str | None = None
         self.channels: dict[Any, Channel] = {}
         self.paths: dict[str, Path] = {}
@@ -84,7 +98,9 @@ class _Choice:
     def channel(self, key: Path, zone: Zone, nested: bool = False) -> Channel:
         found = self.channels.get(key)
         if found is None:
-            found = self.channels[key] = Channel((self.index, *key), zone, nested)
+            found = Channel((self.index, *key), zone, nested)
+            if len(self.channels) < MAX_KEPT_TEXTS:
+                self.channels[key] = found
         return found
 
 
@@ -263,6 +279,9 @@ class ChatReader:
             fields = call.get(form)
             if type(fields) is dict:
                 self._function(state, key, fields, (*path, form), deltas, identifier)
+        if not call.keys() <= _CALL:
+            for name in call.keys() - _CALL:
+                _unknown(call[name], (*path, name), "tool_arguments", deltas, state.index)
 
     def _function(
         self,
@@ -275,11 +294,14 @@ class ChatReader:
     ) -> None:
         known = state.calls.get(key)
         if known is None:
-            known = ["", ""]
+            known = _Call()
             if len(state.calls) < MAX_KEPT_TEXTS:
                 state.calls[key] = known
-        known[0] = known[0] or identifier or ""
-        known[1] = known[1] or as_text(fields.get("name")) or ""
+        known.identifier = known.identifier or identifier or ""
+        known.name = known.name or as_text(fields.get("name")) or ""
+        if not fields.keys() <= _FUNCTION:
+            for name in fields.keys() - _FUNCTION:
+                _unknown(fields[name], (*path, name), "tool_arguments", deltas, state.index)
         for field, nested in (("arguments", True), ("input", False)):
             text = fields.get(field)
             if type(text) is str and text:
@@ -287,7 +309,7 @@ class ChatReader:
                 deltas.append(Delta(channel, (*path, field), text))
                 if self._kept < MAX_KEPT_CHARACTERS:
                     self._kept += len(text)
-                    known.append(text)
+                    known.arguments.write(text)
             elif type(text) is dict:
                 _unknown(text, (*path, field), "tool_arguments", deltas, state.index)
 
@@ -302,10 +324,12 @@ class ChatReader:
             elif type(value) in (dict, list):
                 _unknown(value, (*path, key), "assistant", deltas, state.index)
 
-    def _keep(self, texts: dict[str, list[str]], key: str, text: str) -> None:
+    def _keep(self, texts: dict[str, StringIO], key: str, text: str) -> None:
         if self._kept < MAX_KEPT_CHARACTERS:
             self._kept += len(text)
-            texts.setdefault(key, []).append(text)
+            if key not in texts:
+                texts[key] = StringIO()
+            texts[key].write(text)
 
 
 def _unknown(value: Any, path: Path, zone: Zone, deltas: list[Delta], *key: str | int) -> None:
@@ -332,7 +356,7 @@ def _key(parts: tuple[Any, ...]) -> Path:
 
 def _message(choice: _Choice) -> Message:
     """The choice's message, in the order in which the plain form has its parts."""
-    texts = {key: "".join(pieces) for key, pieces in choice.texts.items()}
+    texts = {key: text.getvalue() for key, text in choice.texts.items()}
     parts: list[Part] = []
     reasoning = texts.get("reasoning_content") or texts.get("reasoning")
     reasoning = reasoning or texts.get("reasoning_details")
@@ -343,8 +367,8 @@ def _message(choice: _Choice) -> Message:
     parts += [Part("text", text) for text in (written, texts.get("transcript")) if text]
     if "refusal" in texts:
         parts.append(Part("refusal", texts["refusal"]))
-    for identifier, name, *pieces in choice.calls.values():
-        part = tool_call(name, identifier or None, "".join(pieces))
+    for call in choice.calls.values():
+        part = tool_call(call.name, call.identifier or None, call.arguments.getvalue())
         if part is not None:
             parts.append(part)
     return Message("assistant", parts, choice.finish_reason)

@@ -7,6 +7,7 @@ in the deltas is changed in all of them. Source: OpenAI API reference, "Streamin
 
 from __future__ import annotations
 
+from io import StringIO
 from typing import Any
 
 from penstock.exchange import Exchange, Message, Part, Path, Zone
@@ -65,7 +66,7 @@ class ResponsesReader:
     def __init__(self, exchange: Exchange) -> None:
         self.answer = started_answer(exchange)
         self._channels: dict[tuple[Any, ...], Channel] = {}
-        self._pieces: dict[Channel, list[str]] = {}
+        self._texts: dict[Channel, StringIO] = {}
         self._kept = 0
         self._items: list[Part] = []
         self._status: str | None = None
@@ -119,7 +120,9 @@ class ResponsesReader:
         if found is None:
             zone, _, nested = _TEXTS.get(field, ("other", "", False))
             words = tuple(part if isinstance(part, int | str) else str(part) for part in key)
-            found = self._channels[key] = Channel(words, zone, nested)
+            found = Channel(words, zone, nested)
+            if len(self._channels) < MAX_ITEMS:
+                self._channels[key] = found
         return found
 
     def _delta(self, field: str, document: dict[str, Any]) -> list[Delta]:
@@ -132,7 +135,9 @@ class ResponsesReader:
         channel = self._channel(document.get("output_index"), number, field)
         if self._kept < MAX_KEPT_CHARACTERS:
             self._kept += len(text)
-            self._pieces.setdefault(channel, []).append(text)
+            if channel not in self._texts:
+                self._texts[channel] = StringIO()
+            self._texts[channel].write(text)
         shadows: tuple[Path, ...] = (("logprobs",),) if document.get("logprobs") else ()
         return [Delta(channel, ("delta",), text, False, False, shadows)]
 
@@ -227,8 +232,8 @@ class ResponsesReader:
     def _from_deltas(self) -> list[Part]:
         """What a cut stream had said: texts only, as calls without their name are no calls."""
         parts: list[Part] = []
-        for channel, pieces in self._pieces.items():
-            text = "".join(pieces)
+        for channel, written in self._texts.items():
+            text = written.getvalue()
             if channel.zone == "assistant":
                 parts.append(Part("text", text))
             elif channel.zone == "reasoning":

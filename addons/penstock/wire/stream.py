@@ -22,7 +22,7 @@ from penstock.wire.edits import Cut, cut_strings, merge
 from penstock.wire.eventstream import FrameParser
 from penstock.wire.family import Channel, Delta, Family, Framing, Refusal
 from penstock.wire.json_array import ArrayParser
-from penstock.wire.json_family import started_answer
+from penstock.wire.json_family import started_answer, string_deltas
 from penstock.wire.ndjson import LineParser
 from penstock.wire.sse import SseParser
 
@@ -187,8 +187,8 @@ class AnswerStream:
         self._answer.events += 1
         document = _document(data)
         deltas = self._reader.event(frame.name, document)
-        if not deltas and type(document) is str and document != "[DONE]":
-            deltas = [Delta(_WHOLE_TEXT, (), document, last=True)]
+        if not deltas:
+            deltas = _unclaimed(document)
         return document, deltas
 
     def _take(self, frame: Frame, out: list[bytes]) -> None:
@@ -252,6 +252,8 @@ class AnswerStream:
         if keep or text is None:
             if len(self._channels) >= MAX_CHANNELS:
                 self._channels = {key: kept for key, kept in self._channels.items() if _open(kept)}
+            if len(self._channels) >= MAX_CHANNELS and text is not None:
+                text.problem = f"more than {MAX_CHANNELS} texts in one answer"
             self._channels[channel] = text
         return text
 
@@ -368,6 +370,13 @@ class AnswerStream:
         if data is None or self._scanner_for is None:
             return False
         return data.startswith((b"{", b"[")) and type(_document(data)) is str and data != b"[DONE]"
+
+
+def _unclaimed(document: Any) -> list[Delta]:
+    """Texts of an event in no format a family has: plain text, or a bare JSON array."""
+    if type(document) is str and document != "[DONE]":
+        return [Delta(_WHOLE_TEXT, (), document, last=True)]
+    return string_deltas(document, {}) if type(document) is list else []
 
 
 def _document(data: bytes) -> Any:
