@@ -24,7 +24,12 @@ Examples:
     type=click.Path(path_type=Path, dir_okay=False),
     help="Written when the ports are open: JSON with listen, admin, pid.",
 )
-def command(options: ProxyOptions, ready_file: Path | None) -> None:
+@click.option(
+    "--trust-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Also put ca.pem and ca-bundle.pem there: a directory other containers may read.",
+)
+def command(options: ProxyOptions, ready_file: Path | None, trust_dir: Path | None) -> None:
     """Run the proxy in the foreground until SIGTERM or SIGINT.
 
     The policy files are watched: a changed file is checked whole and swapped in, a bad one
@@ -52,6 +57,12 @@ def command(options: ProxyOptions, ready_file: Path | None) -> None:
     )
     service = Service(settings, options.policies, options.mode, stack, ready_file)
     try:
+        if trust_dir is not None:
+            from penstock.cli.trust_directory import publish
+            from penstock.proxy.certificates import prepare
+
+            prepare(options.state_dir, options.upstream_ca)
+            publish(options.state_dir, trust_dir)
         code = service.run()
     except ConfigError as error:
         click.echo(str(error), err=True)
