@@ -89,6 +89,8 @@ def summary(exchange: Exchange) -> dict[str, Any]:
     answer = exchange.answer or Answer()
     usage = answer.usage
     calls = _parts(answer.messages, "tool_call")
+    if exchange.mcp is not None and exchange.mcp.tool is not None:
+        calls = [Part("tool_call", name=exchange.mcp.tool, arguments=exchange.mcp.arguments)]
     first = answer.messages[0] if answer.messages else Message("assistant")
     failed = answer.status >= 400 or answer.error is not None
     return {
