@@ -302,12 +302,19 @@ def test_odd_events_do_not_disturb_the_reader() -> None:
 
 
 def test_an_endless_stream_does_not_grow_the_record() -> None:
-    """A subscription of days keeps a bounded number of message names."""
+    """A stream of days keeps a bounded number of names, tools and results."""
     exchange = ask({"jsonrpc": "2.0", "id": 1, "method": "subscriptions/listen"})
     reader = MCP.answer_reader(exchange)
     for _ in range(3000):
         reader.event(None, {"jsonrpc": "2.0", "method": "notifications/message", "params": {}})
-    assert exchange.mcp is not None and len(exchange.mcp.server_messages) == 1000
+    for number in range(300):
+        tools = [{"name": f"t{number}-{index}"} for index in range(100)]
+        reader.event(None, {"jsonrpc": "2.0", "id": number, "result": {"tools": tools}})
+        reader.event(None, {"jsonrpc": "2.0", "id": number, "result": {"content": []}})
+    assert exchange.mcp is not None and exchange.answer is not None
+    assert len(exchange.mcp.server_messages) == 1000
+    assert len(exchange.mcp.tools_listed or []) == 10_000
+    assert len(exchange.answer.messages) <= 100
 
 
 @pytest.mark.parametrize(

@@ -42,8 +42,10 @@ from penstock.wire.loose import as_dict, as_dicts, as_text
 from penstock.wire.sse import looks_like_sse
 from penstock.wire.zones import Marks, leaves
 
-# Messages and names kept per exchange: a subscription may stream for days.
+# What is kept of one exchange: an event stream may carry the answers of days.
 SERVER_MESSAGES_MAX = 1000
+RESULTS_MAX = 100
+TOOLS_LISTED_MAX = 10_000
 
 
 class JsonRpc:
@@ -251,8 +253,10 @@ def _note_answer(message: dict[str, Any], exchange: Exchange) -> None:
 def _note_result(result: dict[str, Any], call: McpCall, answer: Answer) -> None:
     """What a result tells, by its own shape: on event streams nobody knows what was asked."""
     if isinstance(result.get("tools"), list):
-        names = [as_text(tool.get("name")) for tool in as_dicts(result["tools"])]
-        call.tools_listed = (call.tools_listed or []) + [name for name in names if name]
+        listed = dict.fromkeys(call.tools_listed or [])
+        names = (as_text(tool.get("name")) for tool in as_dicts(result["tools"]))
+        listed.update(dict.fromkeys(name for name in names if name))
+        call.tools_listed = list(listed)[:TOOLS_LISTED_MAX]
     if isinstance(result.get("serverInfo"), dict):
         call.server = as_text(result["serverInfo"].get("name"))
         call.protocol_version = as_text(result.get("protocolVersion")) or call.protocol_version
@@ -260,7 +264,8 @@ def _note_result(result: dict[str, Any], call: McpCall, answer: Answer) -> None:
         texts = [as_text(b.get("text")) for b in as_dicts(result["content"])]
         call.result_text = "".join(text for text in texts if text)
         call.is_error = result.get("isError") is True
-        part = Part("tool_result", text=call.result_text, name=call.tool)
-        answer.messages.append(Message("tool", [part]))
+        if len(answer.messages) < RESULTS_MAX:
+            part = Part("tool_result", text=call.result_text, name=call.tool)
+            answer.messages.append(Message("tool", [part]))
     elif not answer.messages:
         answer.messages.append(Message("tool", []))
