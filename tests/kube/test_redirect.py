@@ -6,10 +6,13 @@ import json
 import shutil
 import subprocess
 import sys
+import tempfile
 import textwrap
 from pathlib import Path
 
 import pytest
+
+from penstock.cli.demo.story import github_token
 
 RULES = Path(__file__).resolve().parents[2] / "deploy" / "redirect.nft"
 
@@ -75,14 +78,19 @@ INSIDE = textwrap.dedent(
 )
 
 
-@pytest.fixture(scope="module")
-def seen() -> dict[str, list[object]]:
-    """What became of each call: [0 connected, 3 refused, 4 silence; where the proxy saw it go]."""
-    for program in ("nft", "unshare", "ip"):
+def need_a_network() -> None:
+    """Skip, by name, where a network namespace or the programs for it are not to be had."""
+    for program in ("nft", "unshare", "ip", "setpriv", "curl"):
         if shutil.which(program) is None:
             pytest.skip(f"{program} is not on PATH")
     if subprocess.run(["unshare", "--net", "true"], capture_output=True).returncode:
         pytest.skip("this user may not make a network namespace")
+
+
+@pytest.fixture(scope="module")
+def seen() -> dict[str, list[object]]:
+    """What became of each call: [0 connected, 3 refused, 4 silence; where the proxy saw it go]."""
+    need_a_network()
     finished = subprocess.run(
         ["unshare", "--net", sys.executable, "-c", INSIDE, str(RULES)],
         capture_output=True,
@@ -119,3 +127,38 @@ def test_http_3_is_refused_at_once(seen: dict[str, list[object]]) -> None:
 def test_without_the_proxy_nothing_gets_out(seen: dict[str, list[object]]) -> None:
     """The server is there and the proxy's own user reaches it; the application does not."""
     assert seen["proxy down"] == [3, None]
+
+
+@pytest.mark.slow
+def test_a_client_without_any_proxy_variable_is_governed_in_a_redirected_pod() -> None:
+    """The real proxy as uid 1337, curl as uid 1000: read, its secret replaced, put back."""
+    need_a_network()
+    token = github_token()
+    with tempfile.TemporaryDirectory() as name:  # not tmp_path: other users must reach it
+        folder = Path(name)
+        folder.chmod(0o755)
+        finished = subprocess.run(
+            [
+                *("unshare", "--net", sys.executable, "-m", "tests.kube.redirected_pod"),
+                *(str(RULES), name, f"the token is {token}"),
+            ],
+            capture_output=True,
+            text=True,
+            timeout=110,
+            cwd=RULES.parents[1],
+        )
+        assert finished.returncode == 0, finished.stderr
+        result = json.loads(finished.stdout)
+        assert result["up"]["code"] == 0, result["up"]
+        answer = json.loads(result["up"]["out"])
+        assert answer["choices"][0]["message"]["content"] == f"the token is {token}"
+        (body,) = result["arrived"]
+        assert token not in body
+        assert "PLACEHOLDER_" in body
+        calls = [
+            line
+            for line in map(json.loads, (folder / "state" / "audit.jsonl").open())
+            if line["type"] == "call"
+        ]
+        assert [line["destination"]["host"] for line in calls] == ["api.openai.com"]
+        assert result["down"]["code"] == 7  # curl: could not connect
