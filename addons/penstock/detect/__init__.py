@@ -48,6 +48,11 @@ class Detectors:
         self._probes = _probe_set(tuple(sorted(names)))
         self._custom = tuple(custom)
 
+    @property
+    def probes(self) -> tuple[Probe, ...]:
+        """What this selection looks for; the stream scanner derives its automaton from it."""
+        return (*self._probes.probes, *self._custom)
+
     def scan(self, text: str, zone: Zone = "user") -> list[Finding]:
         """Sorted, non-overlapping findings; offsets are string indices."""
         view = View(text, zone)

@@ -11,7 +11,10 @@ from penstock.detect.probe import Find, Probe
 from penstock.detect.view import Pattern, View
 from penstock.exchange import Finding
 
-_MAIL = r"[A-Za-z0-9_%+][A-Za-z0-9._%+'-]{0,63}@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,62}[A-Za-z0-9])?\.){1,8}(?:xn--[A-Za-z0-9-]{2,59}|[A-Za-z]{2,24})"
+_DOMAIN_SOURCE = r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,62}[A-Za-z0-9])?\.){1,8}(?:xn--[A-Za-z0-9-]{2,59}|[A-Za-z]{2,24})"
+_MAIL = rf"[A-Za-z0-9_%+][A-Za-z0-9._%+'-]{{0,63}}@{_DOMAIN_SOURCE}"
+_DOMAIN = re.compile(_DOMAIN_SOURCE)
+_LOCAL = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._%+'-")
 # "icon@2x.png" and "pkg@next.js" are files, not mail addresses.
 _NO_TOP_LEVEL = frozenset(
     "png jpg jpeg gif svg webp ico css js ts json html py md txt map min".split()
@@ -55,16 +58,29 @@ _PHONE_WORD = (
     r"cellphone|handy|fax|desk|office|whatsapp|sms|call|calling|dial|reach|answering|messages|"
     r"celular|numero|number|전화|電話|电话|телефон)\b)"
 )
-_LOOSE_TRIGGER = r"[0-9](?:[ ()./-]{0,3}[0-9]){5}"
-_PHONE_WORDS = re.compile(_PHONE_WORD)
 # How far behind its word a phone number may stand, and how far in front of a trailing one.
 PHONE_REACH = 28
-_AFTER = re.compile(r"(?i)^[ \-–,]{1,3}(?:office|fax|mobile|cell|desk|home|work|phone)")
+_NAMED = rf"({_PHONE_WORD}[^0-9+(]{{0,{PHONE_REACH}}})({_LOOSE})"
+_NAMED_TRIGGER = rf"{_PHONE_WORD}[^0-9+(]{{0,{PHONE_REACH}}}[+(]{{0,2}}[0-9][ ()./-]{{0,2}}[0-9]"
+_FOLLOWED = rf"({_LOOSE})[ ,–-]{{1,3}}(?i:office|fax|mobile|cell|desk|home|work|phone)\b"
+# Words that also stand before other numbers: what follows must look like a phone number.
+_VAGUE = (
+    "call",
+    "calling",
+    "number",
+    "numero",
+    "reach",
+    "office",
+    "desk",
+    "messages",
+    "answering",
+    "cell",
+    "dial",
+)
 
 
 def contact_probes() -> list[Probe]:
     """Mail, IP, MAC, phone."""
-    loose = rf"{_PHONE_WORD}[^0-9+(]{{0,{PHONE_REACH}}}{_LOOSE}"
     return [
         Probe("pii.email", ("pii.email",), _MAIL, _mail, trigger=r"@[0-9A-Za-z]"),
         Probe("pii.ip", ("pii.ip",), _IPV4, _ipv4, trigger=r"[0-9]\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]"),
@@ -82,34 +98,51 @@ def contact_probes() -> list[Probe]:
         Probe("pii.phone#us", ("pii.phone",), _AMERICAN, _phone_finder(_AMERICAN, 10), "digits"),
         Probe("pii.phone#area", ("pii.phone",), _AREA, _phone_finder(_AREA, 7), "digits"),
         Probe("pii.phone#pairs", ("pii.phone",), _PAIRS, _phone_finder(_PAIRS, 10), "digits"),
-        Probe("pii.phone#word", ("pii.phone",), loose, _loose_phones, "digits", _LOOSE_TRIGGER),
+        Probe("pii.phone#word", ("pii.phone",), _NAMED, _named_phones, "digits", _NAMED_TRIGGER),
+        Probe(
+            "pii.phone#followed",
+            ("pii.phone",),
+            _FOLLOWED,
+            _followed_phones,
+            "digits",
+            r"[0-9][ ,–-]{1,3}(?i:office|fax|mobile|cell|desk|home|work|phone)",
+        ),
         Probe("pii.phone#bare", ("pii.phone",), "0", _bare_phone, "short", live=""),
     ]
 
 
-_mail_pattern = Pattern(_MAIL)
 _ipv4_pattern = Pattern(_IPV4)
 _ipv6_pattern = Pattern(_IPV6)
 _mac_pattern = Pattern(_MAC)
-_loose_pattern = Pattern(_LOOSE)
+_named_pattern = Pattern(_NAMED)
+_followed_pattern = Pattern(_FOLLOWED)
 
 
 def _mail(view: View) -> Iterator[Finding]:
     text = view.text
-    for start, end, _, _ in view.spans(_mail_pattern):
-        address = text[start:end]
-        top = address.rsplit(".", 1)[1].lower()
-        if top in _NO_TOP_LEVEL or ".." in address:
-            continue
-        if address.startswith("git@") and text[end : end + 1] in (":", "/"):
-            continue
-        if text[max(0, start - 3) : start].endswith("://") or (start and text[start - 1] in ":/"):
-            if (
-                "://" in text[max(0, start - 60) : start]
-                and "mailto:" not in text[max(0, start - 8) : start]
-            ):
-                continue  # user information of a URL: the URL rule's business
-        yield Finding("pii.email", start, end, 0.95, "pii.email")
+    at = text.find("@")
+    while at >= 0:
+        domain = _DOMAIN.match(text, at + 1)
+        start = at
+        while start > max(0, at - 64) and text[start - 1] in _LOCAL:
+            start -= 1
+        while start < at and text[start] in ".-'":
+            start += 1
+        if domain is not None and start < at and _is_mail(text, start, at, domain.end()):
+            yield Finding("pii.email", start, domain.end(), 0.95, "pii.email")
+        at = text.find("@", at + 1)
+
+
+def _is_mail(text: str, start: int, at: int, end: int) -> bool:
+    top = text[at + 1 : end].rsplit(".", 1)[1].lower()
+    if top in _NO_TOP_LEVEL or ".." in text[start:at] or text[at - 1] == ".":
+        return False
+    if text[start:at] == "git" and text[end : end + 1] in (":", "/"):
+        return False
+    if start and text[start - 1] in ":/" and "://" in text[max(0, start - 60) : start]:
+        # User information of a URL is the URL rule's business.
+        return "mailto:" in text[max(0, start - 8) : start]
+    return True
 
 
 def _alone(text: str, start: int, end: int, also: str = "") -> bool:
@@ -216,47 +249,28 @@ def _phone(text: str, start: int, end: int, least: int, sure: float) -> Finding 
     return Finding("pii.phone", start, end, sure, "pii.phone")
 
 
-def _loose_phones(view: View) -> Iterator[Finding]:
+def _named_phones(view: View) -> Iterator[Finding]:
     text = view.text
-    for start, end, _, _ in view.spans(_loose_pattern):
-        number = text[start:end]
-        digits = sum(c.isdigit() for c in number.split("x")[0])
-        if not 6 <= digits <= 15 or (digits == len(number) and digits < 7):
+    for start, end, _, word_end in view.spans(_named_pattern):
+        number = text[word_end:end]
+        word = re.split(r"[^\w]", text[start:word_end].lower())[0]
+        amount = re.search(r"[.,/][0-9]{1,2}$", number) is not None
+        if word in _VAGUE and (amount or (number.isdigit() and len(number) < 7)):
             continue
-        line = text[max(0, start - PHONE_REACH - 12) : start]
-        near = [m for m in _PHONE_WORDS.finditer(line)]
-        named = (
-            bool(near)
-            and len(line) - near[-1].end() <= PHONE_REACH
-            and not any(c.isdigit() for c in line[near[-1].end() :])
-        )
-        if not named and not _AFTER.match(text[end : end + 12]):
-            continue
-        if (
-            named
-            and near[-1].group().lower()
-            in (
-                "call",
-                "calling",
-                "number",
-                "numero",
-                "reach",
-                "office",
-                "desk",
-                "messages",
-                "answering",
-                "cell",
-                "dial",
-            )
-            and (
-                digits < 7
-                and number.isdigit()
-                or re.search(r"[.,/][0-9]{1,2}$", number) is not None
-            )
-        ):
-            continue
-        if _looks_like_a_date(number):
-            continue
+        yield from _loose_phone(text, word_end, end)
+
+
+def _followed_phones(view: View) -> Iterator[Finding]:
+    for _, _, low, high in view.spans(_followed_pattern):
+        yield from _loose_phone(view.text, low, high)
+
+
+def _loose_phone(text: str, start: int, end: int) -> Iterator[Finding]:
+    number = text[start:end]
+    digits = sum(c.isdigit() for c in number.split("x")[0])
+    if not 6 <= digits <= 15 or (digits == len(number) and digits < 7):
+        return
+    if not _looks_like_a_date(number):
         finding = _phone(text, start, end, 6, 0.6)
         if finding is not None:
             yield finding

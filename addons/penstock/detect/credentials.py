@@ -8,6 +8,7 @@ name nearby with the vendor's shape makes the finding specific.
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 import re2
@@ -35,11 +36,12 @@ from penstock.exchange import Finding
 
 # How much of a line before the value may hold the vendor's name.
 CONTEXT_REACH = 64
+# The shortest value of a vendor rule; shorter ones need no look at the vendors.
+SPECIFIC_CHARACTERS_MIN = 12
 _GENERIC = "secret.generic"
 _CLOSERS = r"(?:\\?[\"'`\])}]|&quot;|</?[a-z]{1,6}>){0,3}"
 _TYPED = r"(?:\s?:\s?|\s)(?:[Ss]tring|str|&str|text|char ?\*)"
 _ASSIGN = r"(?:=>|:=|[!=]==?|=|:|->|\(|,|>| is:?| was| est| ist| es| é|\|\|=?|\?\?=?)"
-_SQL = r"(?i:identified(?: with [\"'`]?[a-z0-9_]{1,40}[\"'`]?)? (?:by|as)|(?:with|login|encrypted) password|password)"
 _OPENERS = "\"'`"
 
 
@@ -54,10 +56,19 @@ def credential_probes(rules: Sequence[ContextRule]) -> list[Probe]:
     finder = _Finder(names, reversed_, rules)
     types = ("secret.api_key", "secret.credential", "secret.password")
     types += tuple(sorted({f"secret.{rule.id}" for rule in rules}))
-    live = rf"{names}(?:{_JOIN}|{_SQL_JOIN})(?:\\?[\"'`]|&quot;|[@({{ ]){{0,3}}[^\s\"'`]{{0,256}}"
+    live = (
+        rf"{names}(?:{_LIVE_JOIN}|{_SQL_JOIN})(?:\\?[\"'`]|&quot;|[@({{ ]){{0,3}}[^\s\"'`]{{0,256}}"
+    )
     return [
-        Probe(_GENERIC, types, names, finder.forward, live=live),
-        Probe(_GENERIC + "_reversed", types, reversed_, finder.reversed, trigger=r"[\"']\s?[!=]="),
+        Probe(_GENERIC, types, names, finder.forward, "words", live=live),
+        Probe(
+            _GENERIC + "_reversed",
+            types,
+            reversed_,
+            finder.reversed,
+            "words",
+            trigger=r"[\"']\s?[!=]=",
+        ),
     ]
 
 
@@ -67,7 +78,12 @@ class _Finder:
     def __init__(self, names: str, reversed_: str, rules: Sequence[ContextRule]) -> None:
         self._names = Pattern(names)
         self._reversed = Pattern(reversed_)
-        self._rules = rules
+        self._by_word: dict[str, list[ContextRule]] = defaultdict(list)
+        for rule in rules:
+            for word in rule.keywords:
+                self._by_word[word].append(rule)
+        longest_first = sorted(self._by_word, key=len, reverse=True)
+        self._vendors = re.compile("|".join(re.escape(word) for word in longest_first))
         self._shapes: dict[str, re2._Regexp] = {}
 
     def forward(self, view: View) -> Iterator[Finding]:
@@ -127,8 +143,10 @@ class _Finder:
 
     def _specific(self, before: str, value: str) -> str | None:
         """The vendor's type when its name stands before and its shape fits."""
-        hits = [rule for rule in self._rules if any(word in before for word in rule.keywords)]
-        if not hits or placeholder(value) or entropy(value) < 2.8 or identifier(value):
+        if len(value) < SPECIFIC_CHARACTERS_MIN or placeholder(value) or identifier(value):
+            return None
+        hits = [rule for word in self._vendors.findall(before) for rule in self._by_word[word]]
+        if not hits or entropy(value) < 2.8:
             return None
         digits = classes(value)[2]
         if word_share(value) > (0.5 if digits else 0.4) or (not digits and len(value) < 32):
@@ -144,11 +162,13 @@ class _Finder:
 
 # What stands between a name's word and its value. Bounded: at most some 90 characters.
 _JOIN = (
-    rf"(?P<rest>[0-9A-Za-z_.\]-]{{0,40}})(?:{_CLOSERS}[ \t]{{0,4}}(?:{_TYPED}[ \t]{{0,3}})?"
+    rf"(?P<rest>[0-9A-Za-z_.\]-]{{0,40}}+)(?:{_CLOSERS}[ \t]{{0,4}}(?:{_TYPED}[ \t]{{0,3}})?"
     rf"(?P<sign>{_ASSIGN})[ \t]{{0,6}}|[ \t]{{1,4}}(?P<quote>\\?[\"'])|(?P<gap> {{1,3}}))"
 )
+# The same as RE2 reads it: no names, no possessive counts.
+_LIVE_JOIN = re.sub(r"\?P<[a-z]+>", "?:", _JOIN).replace("}+", "}")
 _SQL_JOIN = r"(?: with [\"'`]?[a-z0-9_]{1,40}[\"'`]?)? (?:by|as) {1,3}"
-_JOINED = re.compile(f"(?i:(?P<sql>{_SQL_JOIN}))|" + _JOIN.replace("?P<rest>", "?P<rest>"))
+_JOINED = re.compile(f"(?i:(?P<sql>{_SQL_JOIN}))|{_JOIN}")
 
 
 def _operator(text: str, begin: int, start: int, joined: re.Match[str]) -> str:

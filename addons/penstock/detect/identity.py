@@ -25,14 +25,9 @@ _digits = Pattern(_DIGITS)
 def identity_probes() -> list[Probe]:
     """All rows of the table. Weak codes are looked for only where one of their words is."""
     weak = [rule for rule in CODED if not rule.strong]
-    words = sorted({re.escape(word) for rule in weak for word in rule.words})
+    patterns = {rule: Pattern(rule.shape) for rule in CODED}
     types = tuple(sorted({rule.type for rule in weak}))
     numeric = tuple(sorted({rule.type for rule in NUMERIC}))
-    patterns = {rule: Pattern(rule.shape) for rule in CODED}
-
-    def near_words(view: View) -> Iterator[Finding]:
-        for rule in weak:
-            yield from _coded(view, rule, patterns[rule])
 
     def alone(view: View) -> Iterator[Finding]:
         for rule in weak if len(view.text) <= BARE_CHARACTERS_MAX else ():
@@ -40,17 +35,21 @@ def identity_probes() -> list[Probe]:
 
     return [
         Probe("pii.numbers", numeric, _DIGITS, _numbers, "digits"),
-        *(_strong_probe(rule, patterns[rule], n) for n, rule in enumerate(CODED) if rule.strong),
-        Probe("pii.codes_near_words", types, f"(?i:{'|'.join(words)})", near_words, live=""),
+        *(_coded_probe(rule, patterns[rule], number) for number, rule in enumerate(CODED)),
         Probe("pii.codes_alone", types, r"[0-9]", alone, "short", live=""),
     ]
 
 
-def _strong_probe(rule: Coded, pattern: Pattern, number: int) -> Probe:
+def _coded_probe(rule: Coded, pattern: Pattern, number: int) -> Probe:
     def find(view: View) -> Iterator[Finding]:
         return _coded(view, rule, pattern)
 
-    return Probe(f"{rule.type}#{number}", (rule.type,), rule.shape, find, "codes")
+    name = f"{rule.type}#{number}"
+    if rule.strong:
+        return Probe(name, (rule.type,), rule.shape, find, "codes")
+    # A weak code counts beside one of its words only: the words are what to look for.
+    words = f"(?i:{'|'.join(re.escape(word) for word in rule.words)})"
+    return Probe(name, (rule.type,), rule.shape, find, "words", trigger=words)
 
 
 def _coded(view: View, rule: Coded, pattern: Pattern) -> Iterator[Finding]:

@@ -26,6 +26,8 @@ _END_MARK = "-----END "
 _SSH2 = r"---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----"
 _PUTTY = r"PuTTY-User-Key-File-[23]: "
 _PRIVATE_TAIL = r"-----END " + _LABEL + r"-----"
+# A key in a growing text is held from its first line to its last.
+_LIVE_KEY = rf"(?:{_BEGIN}|{_SSH2}|{_PUTTY})[0-9A-Za-z+/=_:,;. \t\r\n\\\"'`*#>|()\[\]$&-]*-----END [A-Z0-9 ]*-----"
 # What may stand between the lines of a key pasted into code, logs or JSON.
 _KEY_CHARACTERS = frozenset(
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=-_:,;. \t\r\n\\\"'`*#>|()[]$&"
@@ -49,7 +51,7 @@ _LINES_MAX = 400
 def key_probes() -> list[Probe]:
     """Private keys, JWT and JWE, bare lines of key material."""
     return [
-        Probe(_TYPE, (_TYPE,), f"{_BEGIN}|{_SSH2}|{_PUTTY}", _find_private_keys),
+        Probe(_TYPE, (_TYPE,), f"{_BEGIN}|{_SSH2}|{_PUTTY}", _find_private_keys, live=_LIVE_KEY),
         Probe(_TYPE + "_end", (_TYPE,), _PRIVATE_TAIL, _find_tails, live=""),
         Probe("secret.jwt", ("secret.jwt",), _JWT, _find_jwt),
         Probe("secret.jwe", ("secret.jwt",), _JWE, _find_jwe),

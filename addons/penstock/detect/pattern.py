@@ -18,6 +18,9 @@ from dataclasses import dataclass
 TRIGGER_REPEATS_MAX = 6
 # A class with at most this many characters is as good as a literal in a trigger.
 NARROW_CLASS_MAX = 8
+# Longer counts become "any number" in a live pattern: its automaton stays small, and all
+# that is lost is that an overlong run is held until it ends.
+LIVE_COUNT_MAX = 8
 
 
 @dataclass(slots=True, frozen=True)
@@ -123,16 +126,17 @@ class _Reader:
         return Atom(piece, len(piece) - 2 if narrow else _WIDE)
 
     def _counted(self, node: Node) -> Node:
-        low, high = 1, 1
+        low: int = 1
+        high: int | None = 1
         counted = _COUNT.match(self.source, self.at)
         if counted:
             self.at = counted.end()
             low = int(counted[1])
-            high = int(counted[3]) if counted[3] else (None if counted[2] else low)  # type: ignore[assignment]
+            high = int(counted[3]) if counted[3] else None if counted[2] else low
         elif self._next("*"):
-            low, high = 0, None  # type: ignore[assignment]
+            low, high = 0, None
         elif self._next("+"):
-            low, high = 1, None  # type: ignore[assignment]
+            low, high = 1, None
         elif self._next("?"):
             low, high = 0, 1
         else:
@@ -261,24 +265,21 @@ def _beginnings(node: Node) -> str:
     if isinstance(node, Choice):
         return node.flags + "|".join(_beginnings(n) for n in node.nodes) + ")"
     if isinstance(node, Repeat):
-        inner = write(node.node)
-        inner = f"(?:{inner})" if isinstance(node.node, Sequence | Repeat) else inner
+        high = node.high if node.high is not None and node.high <= LIVE_COUNT_MAX else None
+        inner = _unasserted(node.node)
         if isinstance(node.node, Atom):
-            return inner + _count(0, node.high)
-        high = None if node.high is None else max(0, node.high - 1)
-        return f"{inner}{_count(0, high) if high != 0 else '{0}'}(?:{_beginnings(node.node)})"
+            return inner + _count(0, high) if inner else ""
+        if high is not None and high <= 1:
+            return _beginnings(node.node)
+        return f"(?:{inner}){_count(0, high and high - 1)}(?:{_beginnings(node.node)})"
     result = ""
     for inner_node in reversed(node.nodes):
         if isinstance(inner_node, Atom) and not inner_node.width:
             continue
         first = _beginnings(inner_node)
-        full = _full(inner_node)
+        full = _unasserted(inner_node)
         result = f"(?:{full}{result}|{first})" if result else first
     return result
-
-
-def _full(node: Node) -> str:
-    return _unasserted(node)
 
 
 def _unasserted(node: Node) -> str:
@@ -289,6 +290,9 @@ def _unasserted(node: Node) -> str:
         return node.flags + "|".join(_unasserted(n) for n in node.nodes) + ")"
     if isinstance(node, Repeat):
         inner = _unasserted(node.node)
-        inner = f"(?:{inner})" if isinstance(node.node, Sequence | Repeat) else inner
-        return inner + _count(node.low, node.high)
+        if not inner:
+            return ""
+        inner = inner if isinstance(node.node, Atom | Choice) else f"(?:{inner})"
+        high = node.high if node.high is not None and node.high <= LIVE_COUNT_MAX else None
+        return inner + _count(min(node.low, LIVE_COUNT_MAX), high)
     return "".join(_unasserted(n) for n in node.nodes)

@@ -23,16 +23,17 @@ from penstock.exchange import Finding
 SET_MEMORY_BYTES = 16 * 1024 * 1024
 
 Find = Callable[[View], Iterable[Finding]]
-Group = Literal["literal", "digits", "codes", "runs", "short"]
+Group = Literal["literal", "words", "digits", "codes", "runs", "short"]
 
 # What must occur in a text before a group's own set is asked. Every pattern of a group
 # contains its gate (held by a test over the rules' examples).
 GATES: dict[Group, str] = {
     "digits": r"(?:[0-9][ .:/()-]{0,2}){6}",
-    "codes": r"[A-Za-z][0-9]{2}|[0-9][A-Za-z][0-9]",
+    "codes": r"[A-Za-z] ?[0-9]{2}|[0-9][A-Za-z][0-9]|[0-9]{6}-?[A-Za-z]|[0-9]{6}[-+]|[0-9]-[0-9]{6}",
     "runs": r"[0-9A-Za-z+/_-]{20}",
 }
-# "short" probes look at texts that are one value and nothing else, whatever they hold.
+# "words" probes are asked always, but apart: letters of any case would multiply the states
+# of the token formats. "short" probes look at texts that are one value and nothing else, whatever they hold.
 SHORT_CHARACTERS_MAX = 40
 
 
@@ -63,6 +64,8 @@ class ProbeSet:
             grouped[probe.group].append(probe)
         self._short = tuple(grouped.pop("short", ()))
         self._first = tuple(grouped.pop("literal", ()))
+        self._words = tuple(grouped.pop("words", ()))
+        self._word_set = _automaton(self._words)
         self._gated = [(tuple(members), _automaton(members)) for members in grouped.values()]
         self._set = _automaton(self._first, [GATES[group] for group in grouped])
 
@@ -76,6 +79,7 @@ class ProbeSet:
             else:
                 members, automaton = self._gated[index - len(first)]
                 found += [members[inner] for inner in automaton.Match(data) or ()]
+        found += [self._words[index] for index in self._word_set.Match(data) or ()]
         if self._short and len(data) <= 4 * SHORT_CHARACTERS_MAX:
             found += self._short
         return found

@@ -15,7 +15,9 @@ from penstock.detect.view import Pattern, View
 from penstock.exchange import Finding
 
 _URL = r"[a-zA-Z][a-zA-Z0-9+.-]{1,24}://[^\s/?#:@\"'`<>]{0,100}:([^\s/?#\"'`<>\\]{1,200})@[0-9A-Za-z_.\[\]:{}$%-]{1,255}"
-_CURL = r"curl(?:[^\n]|\\\n){0,400}? (?:-u|--user|--proxy-user)[ =]?[\"']?[^\s:\"'<$]{1,80}:[\"']?([^\s\"']{3,128})"
+_CURL = r"\s(?:-u|--user|--proxy-user)[ =]?[\"']?[^\s:\"'<$]{1,80}:[\"']?([^\s\"']{3,128})"
+# How far before -u the word curl may stand: headers and data may come first.
+CURL_REACH = 400
 _BASIC = r"(?i:authorization[\"']?\s{0,2}[:=]\s{0,2}[\"']?(?:(?:basic|bearer|token|apikey|api-key|key|digest))?) ([0-9A-Za-z+/=_.~-]{12,})"
 _CURLOPT = r"(?:USERPWD|usrpwd|userpwd)[\"']?\s{0,2}[,=:]\s{0,2}[\"']([^\"'\s:]{1,60}:[^\"'\s]{3,128})[\"']"
 # What documentation writes in the password's place.
@@ -28,23 +30,27 @@ _Judge = Callable[[str], float | None]
 def url_probes() -> list[Probe]:
     """URL user information, curl -u, authorization headers."""
     return [
-        _probe("secret.url_credentials", _URL, _in_url),
-        _probe("secret.basic_auth", _CURL, _in_curl),
+        _probe("secret.url_credentials", _URL, _in_url, r"://[^\s/?#]*:[^\s/?#]*@"),
+        _probe("secret.basic_auth", _CURL, _in_curl, r"\s(?:-u|--user|--proxy-user)[ =]", "curl"),
         _probe("secret.basic_auth", _CURLOPT, _in_curl),
         _probe("secret.authorization", _BASIC, _in_header),
     ]
 
 
-def _probe(type_name: str, source: str, judge: _Judge) -> Probe:
+def _probe(
+    type_name: str, source: str, judge: _Judge, trigger: str | None = None, word: str = ""
+) -> Probe:
     pattern = Pattern(source)
 
     def find(view: View) -> Iterator[Finding]:
-        for _, _, low, high in view.spans(pattern):
+        for start, _, low, high in view.spans(pattern):
+            if word and word not in view.text[max(0, start - CURL_REACH) : start]:
+                continue
             sure = judge(view.text[low:high])
             if sure is not None:
                 yield Finding(type_name, low, high, sure, type_name)
 
-    return Probe(f"{type_name}#{len(source)}", (type_name,), source, find)
+    return Probe(f"{type_name}#{len(source)}", (type_name,), source, find, "words", trigger=trigger)
 
 
 def _in_url(value: str) -> float | None:

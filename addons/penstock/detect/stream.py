@@ -1,0 +1,151 @@
+"""Find and replace in a text that grows piece by piece, without ever letting a part out.
+
+A piece of text is held back only while some pattern could still complete at its end: one
+RE2 automaton of all patterns' beginnings, run backwards from the end, says from where. So
+plain text passes at once, a long token is held whole however long it is, and nothing is
+held when nothing is live. There is no fixed window.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+
+import re2
+
+from penstock.detect import Detectors
+from penstock.detect.pattern import live
+from penstock.detect.probe import Probe
+from penstock.detect.steps import Replacement, ScanStep
+from penstock.exchange import Finding, Zone
+
+# Text before the held part that detectors read as context (names, vendor words, phones).
+CONTEXT_CHARACTERS = 256
+# The longest text held back: a 16384-bit RSA key in PEM is 13 KB, a JSON web token rarely
+# more than 8 KB. What is still live then is judged as it stands, and if it is a secret,
+# the rest of it is swallowed.
+HELD_CHARACTERS_MAX = 32 * 1024
+# Budget of the automaton of beginnings (bytes).
+LIVE_MEMORY_BYTES = 32 * 1024 * 1024
+
+Replace = Callable[[Finding, str], str]
+
+
+class LivePattern:
+    """Says from where the end of a text may still become part of a match."""
+
+    def __init__(self, probes: Sequence[Probe]) -> None:
+        sources = (probe.live if probe.live is not None else probe.pattern for probe in probes)
+        beginnings = sorted({live(source) for source in sources if source})
+        options = re2.Options()
+        options.max_mem = LIVE_MEMORY_BYTES
+        self._pattern = re2.compile(f"(?:{'|'.join(beginnings)})\\z".encode(), options)
+        self.start("The first text fills the automaton: key=12, a@b.c, https://d.e/f")
+
+    def start(self, text: str) -> int:
+        """The first index from which all of the rest is live; ``len(text)`` for none."""
+        data = text.encode("utf-8", "surrogatepass")
+        match = self._pattern.search(data)
+        if match is None:
+            return len(text)
+        start: int = match.start()
+        if len(data) == len(text):
+            return start
+        return len(data[:start].decode("utf-8", "surrogatepass"))
+
+
+@lru_cache(maxsize=8)
+def _live_pattern(probes: tuple[Probe, ...]) -> LivePattern:
+    return LivePattern(probes)
+
+
+def scanner(
+    detectors: Detectors,
+    replace: Replace,
+    zone: Zone = "assistant",
+    types: Sequence[str] | None = None,
+    nested: bool = False,
+) -> Scanner:
+    """A scanner for one channel of a streamed answer.
+
+    ``replace`` gets a finding and the text it covers, and answers the plain text to put in
+    its place. ``types`` narrows the detectors to the types a rule wants (default: all).
+    ``nested`` says that the channel's text is JSON inside JSON: the patterns know its
+    escapes, and the stream editor escapes what is put in.
+    """
+    del nested
+    chosen = detectors if types is None else Detectors(types)
+    return Scanner(chosen, replace, zone)
+
+
+class Scanner:
+    """One growing text. Feed pieces; replacements refer to the original text's offsets."""
+
+    __slots__ = (
+        "_context", "_detectors", "_held", "_live", "_offset", "_replace", "_swallow", "_zone",
+    )  # fmt: skip
+
+    def __init__(self, detectors: Detectors, replace: Replace, zone: Zone) -> None:
+        self._detectors = detectors
+        self._live = _live_pattern(detectors.probes)
+        self._replace = replace
+        self._zone = zone
+        self._context = ""  # settled text, as it was, that detectors may still look at
+        self._held = ""  # text that has not left yet
+        self._offset = 0  # absolute offset of the first held character
+        self._swallow = False  # inside a secret longer than what may be held
+
+    def feed(self, text: str) -> ScanStep:
+        """Take the next piece; say what to replace and up to where text may leave."""
+        if not text:
+            return ScanStep([], self._offset)
+        self._held += text
+        replacements: list[Replacement] = []
+        if self._swallow:
+            replacements = self._swallowed()
+        before = len(self._context)
+        whole = self._context + self._held
+        limit = max(before, self._live.start(whole))
+        full = len(self._held) > HELD_CHARACTERS_MAX
+        return self._settle(whole, before, len(whole) if full else limit, replacements, full)
+
+    def finish(self) -> ScanStep:
+        """No more text comes: judge what is held as it stands, and let it go."""
+        replacements = self._swallowed() if self._swallow else []
+        whole = self._context + self._held
+        return self._settle(whole, len(self._context), len(whole), replacements, False)
+
+    def _settle(
+        self, whole: str, before: int, limit: int, replacements: list[Replacement], full: bool
+    ) -> ScanStep:
+        if limit <= before:
+            return ScanStep(replacements, self._offset)
+        findings = self._detectors.scan(whole, self._zone)
+        for finding in findings:
+            if finding.start < limit < finding.end:
+                limit = max(before, finding.start)  # it reaches into what is still live
+        base = self._offset - before
+        for finding in findings:
+            start = max(finding.start, before)
+            if start < finding.end <= limit:
+                text = self._replace(finding, whole[finding.start : finding.end])
+                replacements.append(Replacement(base + start, base + finding.end, text))
+        self._swallow = full and bool(findings) and findings[-1].end == len(whole)
+        self._context = whole[max(0, limit - CONTEXT_CHARACTERS) : limit]
+        self._held = whole[limit:]
+        self._offset = base + limit
+        return ScanStep(replacements, self._offset)
+
+    def _swallowed(self) -> list[Replacement]:
+        """Take the rest of an overlong secret out: up to white space that ends it, or a dash
+        line that ends a key."""
+        stop = next((at for at, char in enumerate(self._held) if char in " \t\"'<>{}"), None)
+        cut = len(self._held) if stop is None else stop
+        self._swallow = stop is None
+        if not cut:
+            return []
+        taken = Replacement(self._offset, self._offset + cut, "")
+        self._context = ""
+        self._held = self._held[cut:]
+        self._offset += cut
+        return [taken]
