@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from mitmproxy import http
 from mitmproxy.connection import Client, ConnectionState
+from mitmproxy.coretypes.multidict import MultiDict
 from mitmproxy.options import Options
 from mitmproxy.proxy import commands, events, mode_specs
 from mitmproxy.proxy.server import ConnectionIO
@@ -39,6 +43,57 @@ def test_an_unknown_check_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None
     assert not speed.drop_message_checks()
     with pytest.raises(TypeError):
         http.Response.make(200, b"x")
+
+
+@pytest.fixture
+def quick() -> Iterator[None]:
+    """The quick look-up, taken back after the test."""
+    stock = dict(vars(http.Headers))
+    assert speed.quicken_header_lookup()
+    yield
+    http.Headers.get_all = stock["get_all"]  # type: ignore[method-assign]
+    for name in ("get", "__contains__"):
+        if name in stock:
+            setattr(http.Headers, name, stock[name])
+        else:
+            delattr(http.Headers, name)
+
+
+NAMES = ["Host", "host", "X-A", "x-a", "X\u00e4", ""]
+
+
+@given(
+    fields=st.lists(
+        st.tuples(st.sampled_from([b"Host", b"hOST", b"X-A", b"x-a", b"", "X\u00c4".encode()]),
+                  st.binary(max_size=5)), max_size=6
+    )
+)  # fmt: skip
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_the_quick_lookup_finds_what_the_stock_one_finds(
+    quick: None, fields: list[tuple[bytes, bytes]]
+) -> None:
+    """Any headers, any name: same values, same order, same folding."""
+    headers = http.Headers(fields)
+    for name in NAMES:
+        stock = [
+            value.decode("utf-8", "surrogateescape")
+            for value in MultiDict.get_all(headers, name.encode())  # type: ignore[arg-type]
+        ]
+        assert headers.get_all(name) == stock
+        assert headers.get(name) == (", ".join(stock) if stock else None)
+        assert (name in headers) == bool(stock)
+        assert headers.get(name.encode(), "none") == (", ".join(stock) if stock else "none")
+
+
+def test_an_unknown_lookup_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stock behaviour is the fall-back here too."""
+
+    def another(self: http.Headers, name: str) -> list[str]:
+        return ["another"]
+
+    monkeypatch.setattr(http.Headers, "get_all", another)
+    assert not speed.quicken_header_lookup()
+    assert http.Headers().get_all("x") == ["another"]
 
 
 class Writer:

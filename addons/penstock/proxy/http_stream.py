@@ -90,24 +90,26 @@ class Stream(HttpStream):
             except StopIteration:
                 return
             reply = None
-            if isinstance(command, commands.StartHook) and not self._wait_for(command):
+            if isinstance(command, commands.StartHook) and self._run_here(command):
                 continue
             reply = yield command
 
-    def _wait_for(self, hook: commands.StartHook) -> bool:
-        """Run a hook here and now; True when it has to go the stock way instead.
+    def _run_here(self, hook: commands.StartHook) -> bool:
+        """Run a hook here and now; False when it has to go the stock way.
 
-        The stock way, up through every layer and back down with a completion event, costs
-        more than most handlers. What is left of an asynchronous one travels with the hook.
+        That way, up through every layer and back down with a completion event, costs more
+        than most handlers. What is left of an asynchronous handler travels with the hook.
         """
+        if hook.blocking is not True:
+            return False  # of a layer below, which waits for its completion
         if isinstance(hook, HttpResponseHook):
             # What follows it can begin the next exchange, and the connection this one came
-            # over must have finished first: the stock detour is what makes it finish.
-            return True
+            # over must have finished first: the stock way is what makes it finish.
+            return False
         rest = self.runtime.run_hook(hook, _nothing_to_close)
         if rest is not None:
             vars(hook)["rest"] = rest
-        return rest is not None
+        return rest is None
 
     # ------------------------------------------------------------------ refusing
 
