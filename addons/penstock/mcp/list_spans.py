@@ -30,10 +30,17 @@ def without_elements(body: bytes, path: Path, listed: list[Any], removed: Collec
     spans = _quick_spans(body, str(path[-1]), listed)
     if spans is not None:
         shorter = _cut(body, spans, set(removed))
+        if _stands_once(body, str(path[-1])):
+            return shorter
         kept = [element for index, element in enumerate(listed) if index not in removed]
         if _holds(shorter, path, kept):
             return shorter
     return remove_elements(body, path, removed)
+
+
+def _stands_once(body: bytes, member: str) -> bool:
+    """True when the array found can be no other: its name is there once, and not in disguise."""
+    return body.count(b'"%s"' % member.encode()) == 1 and b"\\u" not in body
 
 
 def _holds(body: bytes, path: Path, expected: list[Any]) -> bool:
@@ -100,5 +107,7 @@ def _cut(body: bytes, spans: list[Span], removed: set[int]) -> bytes:
 
 
 def _space(body: bytes, position: int) -> int:
+    if position < len(body) and body[position] > 0x20:
+        return position
     match = _SPACE.match(body, position)
     return match.end() if match else position
