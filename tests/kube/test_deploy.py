@@ -123,3 +123,14 @@ def test_the_redirect_rules_name_the_sidecars_user_and_port() -> None:
     rules = (DEPLOY / "redirect.nft").read_text()
     assert f"meta skuid {sidecar.USER} return" in rules
     assert f"redirect to :{sidecar.TRANSPARENT_PORT}" in rules
+
+
+def test_the_package_takes_the_shipped_policies_to_where_it_looks_for_them() -> None:
+    """The image installs a wheel, where the checkout's policies folder is not beside it."""
+    import tomllib
+
+    from penstock.policy.shipped import PLACES
+
+    build = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
+    taken = build["targets"]["wheel"]["force-include"]
+    assert taken["policies"] == f"penstock/{PLACES[0].name}"
