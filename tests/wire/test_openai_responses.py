@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.exchange import Exchange
+from penstock.exchange import Destination, Exchange
 from penstock.wire import family_of, recognise
 from penstock.wire.openai_responses import (
     Responses,
@@ -82,6 +82,14 @@ def asked() -> Exchange:
 )
 def test_the_path_tells_which_call_it_is(path: str, api: str) -> None:
     assert recognise(request(path, {}), destination()).api == api
+
+
+def test_at_an_unknown_host_the_call_itself_must_show_what_it_is() -> None:
+    nobody = Destination("llm.corp.example", 443)
+    assert recognise(request(PATH, {"model": "m"}), nobody).api == "openai.responses"
+    assert recognise(request(PATH, {"form": 1}), nobody).api == "unknown.json"
+    got = recognise(request("/v1/responses/resp_1", b"", "GET"), nobody)
+    assert got.api == "openai.responses.retrieve"
 
 
 def test_items_become_messages_and_what_is_on_the_server_references() -> None:

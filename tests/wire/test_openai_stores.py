@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from penstock.exchange import Exchange, HttpAnswer, HttpRequest
+from penstock.exchange import Destination, Exchange, HttpAnswer, HttpRequest
 from penstock.wire import recognise
 from penstock.wire.openai_stores import Assistants, Batches, Files, FineTuning, Models, Realtime
 from penstock.wire.stream import AnswerStream
@@ -40,6 +40,15 @@ FORM = (
 )
 def test_paths_tell_the_family(method: str, path: str, api: str) -> None:
     assert recognise(request(path, {}, method), destination()).api == api
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/files", "/forms/7/responses", "/forms/7/responses/9", "/threads/2"]
+)
+def test_common_words_in_a_path_tell_nothing_at_an_unknown_host(path: str) -> None:
+    """Many services have files, threads and responses; they are not AI traffic for that."""
+    api = recognise(request(path, {}), Destination("shop.example", 443)).api
+    assert api.startswith("unknown.")
 
 
 def test_posting_below_models_is_somebody_elses_api() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from penstock.destinations import identify
 from penstock.exchange import Answer, Exchange
 from penstock.wire import edits, family_of, read_request
 from penstock.wire.edits import Edit
@@ -58,7 +59,7 @@ def test_every_labelled_field_is_read_as_labelled(lines: list[Line]) -> None:
     wrong: list[str] = []
     fields: Counter[str] = Counter()
     for line in lines:
-        got = inspect(line)
+        got = inspect(line, identify)
         if got["api"] != line["api"]:
             wrong.append(f"{line['id']}: api is {line['api']}, read as {got['api']}")
         for field, wanted in line["expect"].items():
@@ -112,7 +113,7 @@ def test_a_word_of_the_answer_is_replaced_everywhere_it_is_said(lines: list[Line
     """Deltas, closing copies, items and the final object: none keeps the word."""
     checked = 0
     for line, body in streams(lines):
-        words = (inspect(line)["completion_text"] or "").split()
+        words = (inspect(line, identify)["completion_text"] or "").split()
         word = max(words, key=len, default="")
         prompt = json.dumps(line["request"]["body"])
         if len(word) < 5 or word in prompt or "\\" in json.dumps(word):

@@ -114,13 +114,22 @@ class OpenAIFamily:
     api: str
     operation: str = "unknown"
     path: re.Pattern[str]
+    # The path's last words are common ones (files, threads): other services have them too, so
+    # they tell the family only at hosts the catalogue knows.
+    common_path = False
     zones: ZoneMap = ZONES
     answer_zones: ZoneMap = ANSWER_ZONES
     streamed: Framing = "sse"
 
     def recognise(self, request: HttpRequest, destination: Destination) -> bool:
         """True when the path is this family's, whatever stands before it."""
+        if self.common_path and not destination.known and not self.shows(request):
+            return False
         return self.path.search(request.path.partition("?")[0]) is not None
+
+    def shows(self, request: HttpRequest) -> bool:
+        """True when the request itself shows the family, at a host nobody knows."""
+        return False
 
     def read_request(self, request: HttpRequest, destination: Destination) -> Exchange:
         """The request as an Exchange with every string of the body as a leaf."""

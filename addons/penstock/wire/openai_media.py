@@ -105,6 +105,7 @@ class Videos(Media):
 
     api = "openai.videos"
     operation = "video_generation"
+    common_path = True
     path = re.compile(r"/v1/videos(?:/[^/]+){0,2}/?$")
 
 

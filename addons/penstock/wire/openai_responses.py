@@ -30,6 +30,11 @@ class Responses(OpenAIFamily):
     api = "openai.responses"
     operation = "chat"
     path = re.compile(r"/responses/?$")
+    common_path = True  # surveys have responses too
+
+    def shows(self, request: HttpRequest) -> bool:
+        """A body with a model, as only this API's has."""
+        return request.method == "POST" and b'"model"' in request.body
 
     def fill_request(self, exchange: Exchange, document: dict[str, Any]) -> None:
         """Instructions and input items as messages; what is on the server as references."""
@@ -81,6 +86,10 @@ class ResponsesRetrieve(Responses):
     api = "openai.responses.retrieve"
     operation = "retrieve"
     path = re.compile(r"/responses/(?!compact$|input_tokens$)[^/]+(?:/(?:cancel|input_items))?/?$")
+
+    def shows(self, request: HttpRequest) -> bool:
+        """An id as this API gives them."""
+        return "/responses/resp_" in request.path
 
     def read_request(self, request: HttpRequest, destination: Destination) -> Exchange:
         """The content was sent earlier: all that shows is which response is fetched."""

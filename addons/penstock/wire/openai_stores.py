@@ -35,7 +35,7 @@ class Store(OpenAIFamily):
     """What these APIs share: objects with ids, sometimes usage."""
 
     operation = "manage"
-    answer_model = True
+    common_path = True
 
     def fill_request(self, exchange: Exchange, document: dict[str, Any]) -> None:
         """Texts as messages, ids as references."""
