@@ -10,9 +10,12 @@ from typing import Any
 
 import pytest
 
+from penstock.exchange import HttpAnswer
 from penstock.wire import family_of, inspect, read_request
 from penstock.wire.loose import as_dict
-from tests.wire.families import destination, strings
+from penstock.wire.stream import AnswerStream
+from tests.wire.families import REFUSED, destination, strings
+from tests.wire.scanners import WordScanner
 
 TOKEN_FIELDS = (
     "input_tokens",
@@ -105,11 +108,50 @@ def test_every_recorded_stream_ended_as_its_family_ends(
 
 def test_every_family_can_refuse(recordings: list[dict[str, Any]]) -> None:
     """Whatever the family, a refusal is a 403 with a body that says so."""
-    from tests.wire.families import REFUSED
-
     for api in {line["api"] for line in _lines(recordings)}:
         answer = family_of(api).refusal(REFUSED)
         assert family_of(api).api == api
         assert answer.status == 403
         assert REFUSED.message.encode() in answer.body
         assert answer.headers["x-should-retry"] == "false"
+
+
+def _through_stream(line: dict[str, Any], word: str | None, new: str) -> tuple[bytes, bytes, Any]:
+    asked = inspect.recorded_request(line["request"])
+    exchange = read_request(asked, destination(asked.host))
+    family = family_of(exchange.api)
+    answer = inspect.recorded_answer(line["response"])
+    framing = family.framing(exchange, answer, answer.body[:1024])
+    scanner = WordScanner(word or "no such word", new)
+    stream = AnswerStream(
+        exchange, family, framing, lambda channel: WordScanner(scanner.word, scanner.replacement)
+    )
+    sent = b"".join([*stream.feed(answer.body), *stream.end()])
+    assert stream.problem is None
+    again = read_request(asked, destination(asked.host))
+    inspect.read_recorded_answer(again, HttpAnswer(answer.status, answer.headers, sent))
+    return answer.body, sent, again.answer
+
+
+def test_a_stream_in_which_nothing_is_found_is_the_same_bytes(
+    recordings: list[dict[str, Any]],
+) -> None:
+    for line in _lines(recordings):
+        if line["streaming"]:
+            came, sent, _ = _through_stream(line, None, "")
+            assert sent == came, line["id"]
+
+
+def test_a_word_is_replaced_wherever_a_stream_says_it(recordings: list[dict[str, Any]]) -> None:
+    """Every framing and every family: the new text reads back whole, nothing else has moved."""
+    changed = 0
+    for line in _lines(recordings):
+        text = line["expect"]["completion_text"]
+        words = [word for word in (text or "").split() if len(word) > 3 and word.isalpha()]
+        if not line["streaming"] or not words:
+            continue
+        _, _, answer = _through_stream(line, words[-1], "<" + "x" * 30 + ">")
+        assert answer.messages[0].text() == text.replace(words[-1], "<" + "x" * 30 + ">")
+        assert answer.usage.input_tokens == line["expect"]["input_tokens"]
+        changed += 1
+    assert changed > 15

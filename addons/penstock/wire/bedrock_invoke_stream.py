@@ -51,9 +51,13 @@ class InvokeReader:
         self.answer.error = stream_error(name, document) or self.answer.error
         if name not in (None, "chunk"):
             return string_deltas(document, {})
-        chunk = _decoded(as_text(at(document, "bytes")) or "")
+        raw = _raw(as_text(at(document, "bytes")) or "")
+        if raw is None:
+            return string_deltas(document, {})
+        chunk = _parsed(raw)
         if not isinstance(chunk, dict):
-            return []
+            text = raw.decode("utf-8", "replace")
+            return [Delta(Channel(("bytes",), "other"), _INNER, text, last=True)]
         metrics = chunk.pop(_METRICS, None)
         if self.inner is None:
             self.inner = _reader_for(chunk, self.exchange)
@@ -134,10 +138,17 @@ def _reader_for(chunk: dict[str, Any], exchange: Exchange) -> AnswerReader:
     return TextChunkReader(exchange)
 
 
-def _decoded(coded: str) -> Any:
+def _raw(coded: str) -> bytes | None:
     try:
-        return orjson.loads(base64.b64decode(coded))
+        return base64.b64decode(coded, validate=True)
     except (binascii.Error, ValueError):
+        return None
+
+
+def _parsed(raw: bytes) -> Any:
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError:
         return None
 
 
