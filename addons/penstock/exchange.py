@@ -262,6 +262,7 @@ class McpCall:
     prompt: str | None = None
     protocol_version: str | None = None
     modern: bool = False  # 2026-07-28 and later: no session, _meta on each request
+    batch: bool = False  # the body was an array of messages (2025-03-26 only)
     session_id: str | None = None
     client: str | None = None
     server: str | None = None

@@ -110,6 +110,8 @@ def test_a_batch_is_answered_per_request() -> None:
     ]
     _, document = refused(exchange_of(batch))
     assert [message["id"] for message in document] == ["x", 2]
+    _, document = refused(exchange_of([tool_call("x")]))
+    assert [message["id"] for message in document] == ["x"]
 
 
 @pytest.mark.parametrize(

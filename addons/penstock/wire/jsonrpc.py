@@ -84,10 +84,10 @@ class JsonRpc:
             exchange.leaves = [text_leaf(request.body)]
             return
         marks: Marks = {}
-        batch = isinstance(reading.value, list)
-        for index, message in enumerate(reading.value if batch else [reading.value]):
+        call.batch = isinstance(reading.value, list)
+        for index, message in enumerate(reading.value if call.batch else [reading.value]):
             if kind_of(message) != "none":
-                mark_request(message, (index,) if batch else (), marks)
+                mark_request(message, (index,) if call.batch else (), marks)
                 _note_request(message, exchange, call)
         exchange.leaves, limit = leaves(reading.value, marks)
         exchange.problem = exchange.problem or limit

@@ -63,7 +63,7 @@ def refusal_document(refusal: Refusal, call: McpCall | None) -> bytes:
     documents = [_answer(refusal, call, method, ident) for method, ident in asked]
     if not documents:
         return _bytes({"jsonrpc": "2.0", "id": None, "error": _error(refusal)})
-    return _bytes(documents[0] if len(call.methods) == 1 else documents)
+    return _bytes(documents if call.batch else documents[0])
 
 
 def _answer(refusal: Refusal, call: McpCall, method: str, ident: str | int) -> dict[str, Any]:
