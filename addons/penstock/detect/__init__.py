@@ -18,6 +18,8 @@ from penstock.exchange import Finding, Zone, matches_type
 
 __all__ = ["Detectors", "known_types"]
 
+# Selections of detectors alive at once: one per rule with types of its own.
+SELECTIONS_MAX = 32
 _WARM_UP = "The quick brown fox, 12 apples: key = 'value' https://example.org/a?b=c <d> a@b.cd\n"
 
 
@@ -26,7 +28,7 @@ def known_types() -> list[str]:
     return sorted({name for probe in all_probes() for name in probe.types})
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=SELECTIONS_MAX)
 def _probe_set(names: tuple[str, ...]) -> ProbeSet:
     """One automaton per selection of probes; detectors of equal selection share it."""
     wanted = set(names)
@@ -47,6 +49,12 @@ class Detectors:
         }
         self._probes = _probe_set(tuple(sorted(names)))
         self._custom = tuple(custom)
+
+    def only(self, types: Sequence[str]) -> Detectors:
+        """The same detectors narrowed to ``types``."""
+        if tuple(types) == self.wanted:
+            return self
+        return Detectors(types, self._custom)
 
     @property
     def probes(self) -> tuple[Probe, ...]:

@@ -54,8 +54,8 @@ def credential_probes(rules: Sequence[ContextRule]) -> list[Probe]:
     names = f"(?i:{'|'.join(short)}|identified)"
     reversed_ = rf"[\"']([^\"'\s]{{4,200}})[\"']\s?[!=]==?\s?[0-9A-Za-z_.]{{0,40}}{names}"
     finder = _Finder(names, reversed_, rules)
-    types = ("secret.api_key", "secret.credential", "secret.password")
-    types += tuple(sorted({f"secret.{rule.id}" for rule in rules}))
+    specific = sorted({f"secret.{rule.id}" for rule in rules})
+    types = ("secret.api_key", "secret.credential", "secret.password", *specific)
     live = (
         rf"{names}(?:{_LIVE_JOIN}|{_SQL_JOIN})(?:\\?[\"'`]|&quot;|[@({{ ]){{0,3}}[^\s\"'`]{{0,256}}"
     )

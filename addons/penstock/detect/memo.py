@@ -1,43 +1,74 @@
-"""Findings remembered per text: an agent resends its whole conversation at each turn.
+"""Findings remembered per text, so that a resent conversation costs a hash per block.
 
-Keyed BLAKE2 of the text, so that the memory holds no text; bounded, least recently used
-first.
+Keys are keyed BLAKE2 hashes of the text, never the text; findings carry no text either. The
+memory is bounded, least recently used first, and shared by all callers of one process:
+what was found in a text does not depend on who sent it.
 """
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
-from collections.abc import Sequence
 from hashlib import blake2b
+from typing import Protocol
 
-from penstock.detect import Detectors
 from penstock.exchange import Finding, Zone
 
-# Texts shorter than this are scanned faster than they are hashed.
-SCANNED_CHARACTERS_MAX = 200
-# Some hundred conversations of some hundred turns: about 6 MB.
-TEXTS_MAX = 20_000
+# A 200 KB agent conversation has some hundred blocks; this holds many of them at once.
+ENTRIES_MAX = 16_384
+# Findings kept over all entries (about 150 bytes each: 10 MB at the very most).
+FINDINGS_MAX = 65_536
+DIGEST_BYTES = 16
+
+
+class Scans(Protocol):
+    """What the memo stands in front of."""
+
+    def scan(self, text: str, zone: Zone = "user") -> list[Finding]:
+        """The findings of one text."""
 
 
 class Memo:
-    """``scan`` of the detectors, with a memory."""
+    """Stands in front of detectors with the same ``scan``. Thread-safe."""
 
-    def __init__(self, detectors: Detectors, key: bytes) -> None:
+    __slots__ = ("_detectors", "_entries", "_findings", "_key", "_lock", "hits", "misses")
+
+    def __init__(self, detectors: Scans, key: bytes) -> None:
         self._detectors = detectors
-        self._key = key
-        self._found: OrderedDict[tuple[bytes, Zone], Sequence[Finding]] = OrderedDict()
+        self._key = key[:64]
+        self._entries: OrderedDict[bytes, tuple[Finding, ...]] = OrderedDict()
+        self._findings = 0
+        self._lock = threading.Lock()
+        self.hits = 0
+        self.misses = 0
 
-    def scan(self, text: str, zone: Zone) -> Sequence[Finding]:
-        """The findings of ``text``; the same text in the same zone is scanned once."""
-        if len(text) <= SCANNED_CHARACTERS_MAX:
-            return self._detectors.scan(text, zone)
-        data = text.encode("utf-8", "surrogatepass")
-        key = blake2b(data, digest_size=16, key=self._key).digest(), zone
-        found = self._found.get(key)
-        if found is None:
-            found = self._found[key] = self._detectors.scan(text, zone)
-            if len(self._found) > TEXTS_MAX:
-                self._found.popitem(last=False)
-        else:
-            self._found.move_to_end(key)
+    def __repr__(self) -> str:
+        return f"<Memo entries={len(self._entries)}>"
+
+    def scan(self, text: str, zone: Zone = "user") -> list[Finding]:
+        """The findings of ``text``: remembered, or found now. The list is the caller's own."""
+        digest = blake2b(
+            text.encode("utf-8", "surrogatepass"),
+            digest_size=DIGEST_BYTES,
+            key=self._key,
+            person=zone.encode()[:16],
+        ).digest()
+        with self._lock:
+            known = self._entries.get(digest)
+            if known is not None:
+                self._entries.move_to_end(digest)
+                self.hits += 1
+                return list(known)
+        found = self._detectors.scan(text, zone)
+        with self._lock:
+            self.misses += 1
+            if digest not in self._entries and len(found) <= FINDINGS_MAX:
+                self._entries[digest] = tuple(found)
+                self._findings += len(found)
+                self._shrink()
         return found
+
+    def _shrink(self) -> None:
+        while len(self._entries) > ENTRIES_MAX or self._findings > FINDINGS_MAX:
+            _, dropped = self._entries.popitem(last=False)
+            self._findings -= len(dropped)

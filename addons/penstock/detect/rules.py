@@ -55,7 +55,7 @@ def load() -> tuple[list[TokenRule], list[ContextRule]]:
     """The rules of the package, from the compact form."""
     document = json.loads(COMPACT.read_text(encoding="utf-8"))
     return (
-        [TokenRule(*row[:3], tuple(row[3]), *row[4:]) for row in document["tokens"]],
+        [TokenRule(row[0], row[1], row[2], tuple(row[3]), *row[4:]) for row in document["tokens"]],
         [
             ContextRule(id, vendor, tuple(keywords), value, source)
             for id, vendor, keywords, value, source in document["contextual"]

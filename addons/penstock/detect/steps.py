@@ -1,6 +1,4 @@
-"""What a scanner says after each piece of a growing text: the wire room's words for it."""
-
-from __future__ import annotations
+"""What a scanner says after each piece of a growing text: the stream editor's own values."""
 
 from penstock.wire.channel_text import Replacement, ScanStep
 

@@ -13,7 +13,7 @@ from functools import lru_cache
 
 import re2
 
-from penstock.detect import Detectors
+from penstock.detect import SELECTIONS_MAX, Detectors
 from penstock.detect.pattern import live
 from penstock.detect.probe import Probe
 from penstock.detect.steps import Replacement, ScanStep
@@ -54,28 +54,27 @@ class LivePattern:
         return len(data[:start].decode("utf-8", "surrogatepass"))
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=SELECTIONS_MAX)
 def _live_pattern(probes: tuple[Probe, ...]) -> LivePattern:
     return LivePattern(probes)
 
 
 def scanner(
     detectors: Detectors,
+    types: Sequence[str],
     replace: Replace,
-    zone: Zone = "assistant",
-    types: Sequence[str] | None = None,
     nested: bool = False,
+    zone: Zone = "assistant",
 ) -> Scanner:
     """A scanner for one channel of a streamed answer.
 
-    ``replace`` gets a finding and the text it covers, and answers the plain text to put in
-    its place. ``types`` narrows the detectors to the types a rule wants (default: all).
-    ``nested`` says that the channel's text is JSON inside JSON: the patterns know its
-    escapes, and the stream editor escapes what is put in.
+    ``types`` are the finding types to look for: only they hold text back. ``replace`` gets
+    a finding and the text it covers, and answers the plain text to put in its place.
+    ``nested`` (JSON inside JSON) changes nothing here: the stream editor shows the scanner
+    the inner text unescaped and escapes what is put in.
     """
     del nested
-    chosen = detectors if types is None else Detectors(types)
-    return Scanner(chosen, replace, zone)
+    return Scanner(detectors.only(types), replace, zone)
 
 
 class Scanner:
