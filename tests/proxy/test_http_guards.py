@@ -36,6 +36,8 @@ ANSWERS = {
     + b"0\r\n\r\n",
     b"/both-lengths": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n"
     b"2\r\n{}\r\n0\r\n\r\n",
+    b"/no-content": b"HTTP/1.1 204 No Content\r\n\r\n",
+    b"/closes": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: keep-alive\r\n\r\n{}",
     b"/no-http": b"SSH-2.0-OpenSSH\r\n\r\n",
     b"/early-hints": b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" + OK,
     b"/torn": b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n123",
@@ -43,11 +45,14 @@ ANSWERS = {
     + b"X: y\r\n" * 30_000,
 }
 
+CLOSING = (b"/endless-head", b"/no-http", b"/torn", b"/trailer-flood", b"/closes")
+
 
 def script(connection: socket.socket, request: bytes, number: int) -> bool:
-    path = request.split(b" ")[1]
-    connection.sendall(ANSWERS.get(path, OK))
-    return path not in (b"/endless-head", b"/no-http", b"/torn", b"/trailer-flood")
+    method, path = request.split(b" ")[:2]
+    answer = ANSWERS.get(path, OK)
+    connection.sendall(answer[:-2] if method == b"HEAD" else answer)
+    return path not in CLOSING
 
 
 @pytest.fixture(scope="module")
@@ -218,6 +223,52 @@ def test_a_plain_proxy_request_must_be_one(
         client.send(request_bytes)
         answer = client.answer()
     assert (answer.status, answer.code) == (status, code)
+
+
+def test_a_client_that_waits_for_permission_gets_it(
+    engine: tuple[RunningProxy, RawUpstream],
+) -> None:
+    """Expect: 100-continue is answered by us and not forwarded."""
+    proxy, upstream = engine
+    with proxy.tunnel(HOST) as client:
+        client.send(
+            b"POST /e HTTP/1.1\r\nHost: api.openai.com\r\nContent-Length: 2\r\n"
+            b"Expect: 100-continue\r\n\r\n"
+        )
+        assert client.until(b"\r\n\r\n").startswith(b"HTTP/1.1 100 ")
+        client.send(b"{}")
+        assert client.answer().raw == OK
+    assert b"xpect" not in upstream.requests[-1]
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "head_only"),
+    [
+        (b"HEAD / HTTP/1.1\r\nHost: api.openai.com\r\n\r\n", True),
+        (b"GET /no-content HTTP/1.1\r\nHost: api.openai.com\r\n\r\n", True),
+        (b"GET /closes HTTP/1.1\r\nHost: api.openai.com\r\n\r\n", False),
+        (b"OPTIONS * HTTP/1.1\r\nHost: api.openai.com\r\n\r\n", False),
+    ],
+)
+def test_answers_without_a_body_or_with_an_ending_connection(
+    engine: tuple[RunningProxy, RawUpstream], request_bytes: bytes, head_only: bool
+) -> None:
+    """The framing rules of RFC 9112 section 6.3 hold, and the next call finds its way."""
+    with engine[0].tunnel(HOST) as client:
+        for _ in range(2):
+            client.send(request_bytes)
+            answer = client.answer(head=head_only)
+            assert answer.status in (200, 204)
+            assert answer.complete
+
+
+def test_an_http_1_0_client_gets_its_answer_and_the_end(
+    engine: tuple[RunningProxy, RawUpstream],
+) -> None:
+    """No keep-alive was asked for, so none is given."""
+    with engine[0].tunnel(HOST) as client:
+        client.send(b"GET / HTTP/1.0\r\nHost: api.openai.com\r\n\r\n")
+        assert client.rest() == OK
 
 
 def test_proxy_credentials_do_not_leave(engine: tuple[RunningProxy, RawUpstream]) -> None:

@@ -32,7 +32,12 @@ class CoreLog(logging.Handler):
 
 
 def install() -> None:
-    """Route everything the core logs through CoreLog."""
+    """Route everything the core logs through CoreLog, and ours to stderr if nobody else did.
+
+    The core puts a handler of its own on the root logger, which would swallow our warnings.
+    """
+    if not logging.getLogger().handlers:
+        logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     core = logging.getLogger(CORE)
     core.setLevel(logging.WARNING)
     core.handlers = [CoreLog()]
