@@ -8,9 +8,11 @@ network, a file other than its own rule data, or the policy.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 from penstock.detect.catalogue import all_probes
+from penstock.detect.normalise import DEPTH_MAX, readings
 from penstock.detect.overlaps import resolve
 from penstock.detect.probe import Probe, ProbeSet
 from penstock.detect.view import View
@@ -63,6 +65,9 @@ class Detectors:
 
     def scan(self, text: str, zone: Zone = "user") -> list[Finding]:
         """Sorted, non-overlapping findings; offsets are string indices."""
+        return self._scan(text, zone, 0)
+
+    def _scan(self, text: str, zone: Zone, depth: int) -> list[Finding]:
         view = View(text, zone)
         found = [
             finding
@@ -70,4 +75,9 @@ class Detectors:
             for finding in probe.find(view)
             if matches_type(self.wanted, finding.type)
         ]
+        if depth < DEPTH_MAX:
+            for reading in readings(view):
+                for finding in self._scan(reading.text, zone, depth + 1):
+                    start, end = reading.place(finding.start, finding.end)
+                    found.append(replace(finding, start=start, end=end))
         return resolve(found) if found else []

@@ -1,0 +1,196 @@
+"""The same text without its disguises: what base64, hex, percent and JSON escapes, invisible
+characters and look-alike letters hide, each with the way back to the original offsets.
+
+Cheap tests come first: plain text costs a search or two. Decoding is bounded in depth,
+size and number; nothing is decompressed or interpreted.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+import unicodedata
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from urllib.parse import unquote_to_bytes
+
+import re2
+
+from penstock.detect.view import View
+
+# base64 inside base64, percent inside JSON: two levels are seen in practice.
+DEPTH_MAX = 2
+# Shorter runs are words; longer ones are files, which only their beginning betrays.
+RUN_CHARACTERS_MIN = 24
+RUN_CHARACTERS_MAX = 64 * 1024
+# Runs looked into per text; a text of nothing but encoded runs is no conversation.
+RUNS_MAX = 64
+# Decoded bytes must read as text: this share of printable characters.
+PRINTABLE_SHARE_MIN = 0.95
+
+_RUN = re2.compile(rb"[0-9A-Za-z+/_-]{24,}={0,2}")
+_PERCENT = re.compile(r"%[0-9A-Fa-f]{2}")
+_ESCAPED = re.compile(r"\\u[0-9A-Fa-f]{4}")
+# How far a piece with an escape in it reaches to either side, at most.
+PIECE_REACH = 4000
+_PIECE_ENDS = frozenset(" \t\r\n\"'<>")
+_ESCAPE = re.compile(r"\\u([0-9A-Fa-f]{4})|\\([nrtbf\"\\/])")
+_INVISIBLE = "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff\U000e0000-\U000e01ef"
+_HIDDEN = re.compile(f"[{_INVISIBLE}]")
+_ODD = re2.compile(
+    (
+        f"[{_INVISIBLE}\uff01-\uff5e\U0001d400-\U0001d7ff\u2100-\u214f\u24b6-\u24e9]"
+        "|[A-Za-z0-9][\u0370-\u03ff\u0400-\u052f]|[\u0370-\u03ff\u0400-\u052f][A-Za-z0-9]"
+    ).encode()
+)
+# Letters of other scripts that look like Latin ones (Unicode confusables, the common part).
+_LOOK_ALIKES = str.maketrans(
+    "АВЕЅІЈКМНОРСТХУаеіјкорсухѕԁԛԝһΑΒΕΖΗΙΚΜΝΟΡΤΥΧοανιρκτυχ",
+    "ABESIJKMHOPCTXYaeijkopcyxsdqwhABEZHIKMNOPTYXoavipktux",
+)
+
+
+@dataclass(slots=True, frozen=True)
+class Decoded:
+    """A hidden reading. ``origin[i]`` is the original index of the reading's character i
+    (one more entry for the end); None when the reading stands for ``span`` as a whole."""
+
+    text: str
+    span: tuple[int, int]
+    origin: tuple[int, ...] | None = None
+
+    def place(self, start: int, end: int) -> tuple[int, int]:
+        """Where in the original the reading's [start, end) stands."""
+        if self.origin is None:
+            return self.span
+        return self.origin[start], self.origin[end - 1] + self._width(end - 1)
+
+    def _width(self, at: int) -> int:
+        assert self.origin is not None
+        return max(1, self.origin[at + 1] - self.origin[at])
+
+
+def readings(view: View) -> Iterator[Decoded]:
+    """The hidden readings of a text, at most ``RUNS_MAX`` of each kind."""
+    text = view.text
+    if not view.ascii and _ODD.search(view.data):
+        yield unmasked(text)
+    if len(text) >= RUN_CHARACTERS_MIN:
+        yield from _runs(view)
+    if "%" in text:
+        yield from _pieces(text, _PERCENT, _unpercent)
+    if "\\u" in text:
+        yield from _pieces(text, _ESCAPED, _unescape)
+
+
+def unmasked(text: str) -> Decoded:
+    """Without invisible characters, compatibility forms folded, look-alikes made Latin.
+
+    Tag characters (U+E0020 to U+E007E) become the ASCII text they smuggle.
+    """
+    characters: list[str] = []
+    origin: list[int] = []
+    for at, char in enumerate(text):
+        if char.isascii():
+            folded = char
+        elif 0xE0020 <= ord(char) <= 0xE007E:
+            folded = chr(ord(char) - 0xE0000)
+        elif _HIDDEN.match(char):
+            continue
+        else:
+            folded = unicodedata.normalize("NFKC", char).translate(_LOOK_ALIKES)
+        characters.append(folded)
+        origin += [at] * len(folded)
+    origin.append(len(text))
+    return Decoded("".join(characters), (0, len(text)), tuple(origin))
+
+
+def _runs(view: View) -> Iterator[Decoded]:
+    data = view.data
+    for count, match in enumerate(_RUN.finditer(data)):
+        if count >= RUNS_MAX:
+            return
+        low, high = match.span()
+        if high - low > RUN_CHARACTERS_MAX:
+            continue
+        plain = _from_hex(data[low:high]) or _from_base64(data[low:high])
+        if plain is not None:
+            start = view.index(low)
+            yield Decoded(plain, (start, start + high - low))
+
+
+def _from_hex(run: bytes) -> str | None:
+    if len(run) % 2 or not _HEX.fullmatch(run):
+        return None
+    return _readable(bytes.fromhex(run.decode()))
+
+
+_HEX = re.compile(rb"(?:[0-9a-f]+|[0-9A-F]+)")
+
+
+def _from_base64(run: bytes) -> str | None:
+    body = run.rstrip(b"=").replace(b"-", b"+").replace(b"_", b"/")
+    if len(body) % 4 == 1:
+        body = body[:-1]
+    try:
+        return _readable(base64.b64decode(body + b"=" * (-len(body) % 4)))
+    except (ValueError, binascii.Error):
+        return None
+
+
+def _readable(raw: bytes) -> str | None:
+    """The bytes as text when they are text."""
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+    printable = sum(char.isprintable() or char in "\r\n\t" for char in text)
+    return text if len(text) >= 8 and printable >= PRINTABLE_SHARE_MIN * len(text) else None
+
+
+def _pieces(text: str, pattern: re.Pattern[str], decode: _Decode) -> Iterator[Decoded]:
+    """The unbroken pieces of text around each escape, decoded."""
+    match = pattern.search(text)
+    for _ in range(RUNS_MAX):
+        if match is None:
+            return
+        low, high = match.span()
+        floor, ceiling = max(0, low - PIECE_REACH), min(len(text), high + PIECE_REACH)
+        while low > floor and text[low - 1] not in _PIECE_ENDS:
+            low -= 1
+        while high < ceiling and text[high] not in _PIECE_ENDS:
+            high += 1
+        yield decode(text[low:high], low)
+        match = pattern.search(text, high)
+
+
+def _unpercent(piece: str, base: int) -> Decoded:
+    return _mapped(piece, base, _PERCENT, lambda m: unquote_to_bytes(m.group()).decode("latin-1"))
+
+
+def _unescape(piece: str, base: int) -> Decoded:
+    short = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f"}
+    return _mapped(
+        piece, base, _ESCAPE, lambda m: chr(int(m[1], 16)) if m[1] else short.get(m[2], m[2])
+    )
+
+
+def _mapped(
+    piece: str, base: int, pattern: re.Pattern[str], plain: Callable[[re.Match[str]], str]
+) -> Decoded:
+    characters: list[str] = []
+    origin: list[int] = []
+    at = 0
+    for match in pattern.finditer(piece):
+        characters.append(piece[at : match.start()])
+        origin += range(base + at, base + match.start())
+        characters.append(plain(match))
+        origin.append(base + match.start())
+        at = match.end()
+    characters.append(piece[at:])
+    origin += range(base + at, base + len(piece) + 1)
+    return Decoded("".join(characters), (base, base + len(piece)), tuple(origin))
+
+
+_Decode = Callable[[str, int], Decoded]
