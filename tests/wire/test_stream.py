@@ -145,6 +145,20 @@ def test_a_running_total_is_changed_as_its_deltas_were() -> None:
     assert "".join(texts(out)) == "a <X>!"
 
 
+def test_a_field_repeated_in_every_event_is_looked_at_once_and_changed_in_each() -> None:
+    opened: list[Channel] = []
+
+    def watch(channel: Channel) -> ChannelScanner | None:
+        opened.append(channel)
+        return WordScanner("SECRET")
+
+    event = b'data: {"choices":[],"citations":["the SECRET"]}\n\n'
+    other = event.replace(b"the", b"another")
+    out = sent(stream(watch), [event, event, other, other])
+    assert out == b"".join([event, event, other, other]).replace(b"SECRET", b"<X>")
+    assert len(opened) == 2
+
+
 def test_a_total_that_is_another_text_is_scanned_by_itself() -> None:
     choice = {"index": 0, "delta": {"content": "a"}, "message": {"content": "the SECRET"}}
     out = sent(stream(), [b"data: " + json.dumps({"choices": [choice]}).encode() + b"\n\n"])

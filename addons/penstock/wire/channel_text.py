@@ -72,6 +72,7 @@ class ChannelText:
         self.stop: Refusal | None = None
         self.problem: str | None = None
         self.closed = False
+        self.whole = False  # came in one piece, as a total
         self._starts: list[int] = []  # of the replacements, raw, ascending
         self._replaced: list[tuple[int, int, str]] = []  # raw start, raw end, text as carried
         self._kept: StringIO | None = StringIO()

@@ -333,14 +333,18 @@ class ChatReader:
 
 
 def _unknown(value: Any, path: Path, zone: Zone, deltas: list[Delta], *key: str | int) -> None:
-    """Strings of a field nobody described: each is a whole text of its own event."""
+    """Strings of a field nobody described: each is a whole text.
+
+    Some services repeat such fields in every chunk (Perplexity its search results): as
+    totals they are looked at once and not each time.
+    """
     if value is None or type(value) in (int, float, bool):
         return
     leaves, _ = walk(value, ZONES, path, zone)
     for leaf in leaves:
         if not leaf.is_key and leaf.editable:
             channel = Channel((*key, *leaf.path), leaf.zone, leaf.nested)
-            deltas.append(Delta(channel, leaf.path, _carried(value, path, leaf.path), last=True))
+            deltas.append(Delta(channel, leaf.path, _carried(value, path, leaf.path), True, True))
 
 
 def _carried(value: Any, base: Path, path: Path) -> str:

@@ -239,9 +239,12 @@ class AnswerStream:
         else:
             if not delta.text or (text is None and delta.channel in self._channels):
                 return None
-            text = self._open(delta.channel, keep=False)
+            # Kept, so that the same words in the next event need no second look; never in
+            # place of a text that grew by deltas.
+            text = self._open(delta.channel, keep=text is None or text.whole)
             if text is None:
                 return None
+            text.whole = True
             text.feed(delta.text)
             text.finish()
         return _Piece(text, 0, len(delta.text), delta)
