@@ -11,7 +11,7 @@ from typing import Any
 
 from penstock.exchange import Part, Path, ToolDefinition, Zone
 from penstock.wire.loose import as_dict, as_dicts, as_list, as_text, at
-from penstock.wire.zones import Mark, Marks, blob, strings
+from penstock.wire.zones import SEALED_FIELDS, Mark, Marks, blob, strings
 
 # Content nests in tool results, documents and search results, one inside another; deeper
 # nesting is no format of this API, its strings are still leaves.
@@ -112,7 +112,7 @@ def _tool_result(block: dict[str, Any], path: Path, marks: Marks, depth: int) ->
 
 def _server_tool_result(block: dict[str, Any], path: Path, marks: Marks) -> list[Part]:
     marks[path] = Mark("tool_result")
-    text = "\n".join(strings(block.get("content")))
+    text = "\n".join(strings(block.get("content"), without=SEALED_FIELDS | {"type"}))
     return [Part("tool_result", text=text, id=as_text(block.get("tool_use_id")))]
 
 

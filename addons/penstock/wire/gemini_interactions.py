@@ -195,11 +195,12 @@ def _read_input(given: Any, exchange: Exchange, marks: Marks) -> None:
         message = Message("assistant" if said == "assistant" else "user")
         content = entry.get("content")
         if "role" in entry:
-            marks[place] = Mark("assistant" if said == "assistant" else "user")
+            zone: Zone = "assistant" if said == "assistant" else "user"
+            marks[place] = Mark(zone)
             if isinstance(content, str):
                 message.parts.append(Part("text", text=content))
             for position, part in enumerate(as_list(content)):
-                message.parts += _step(as_dict(part), (*place, "content", position), marks)
+                message.parts += _step(as_dict(part), (*place, "content", position), marks, zone)
         else:
             message.parts += _step(entry, place, marks, "user")
         exchange.messages.append(message)
@@ -222,7 +223,7 @@ def _step(step: dict[str, Any], path: Path, marks: Marks, zone: Zone = "assistan
         ]
     if kind == "thought":
         marks[path] = Mark("reasoning")
-        said = "\n".join(strings(step.get("summary")))
+        said = "\n".join(strings(step.get("summary"), without=frozenset({"type"})))
         return [Part("reasoning", text=said)] if said else []
     if kind.endswith("_call"):
         marks[(*path, "arguments")] = Mark("tool_arguments")

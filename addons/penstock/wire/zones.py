@@ -110,10 +110,10 @@ def blob(data: str, mime_type: str | None, path: Path, marks: Marks, zone: Zone)
     return Part("blob", mime_type=mime_type, size_bytes=len(data) * 3 // 4 - padding)
 
 
-def strings(value: Any, limit: int = 1000) -> list[str]:
+def strings(value: Any, limit: int = 1000, without: frozenset[str] = frozenset()) -> list[str]:
     """The string values (not keys) below ``value`` in order, at most ``limit`` of them.
 
-    The limit bounds what one tool result may add to a record; its leaves are all kept.
+    Fields named in ``without`` are left out. The limit bounds what one tool result may add to a record; its leaves are all kept.
     """
     found: list[str] = []
     waiting = [value]
@@ -122,7 +122,8 @@ def strings(value: Any, limit: int = 1000) -> list[str]:
         if isinstance(current, str):
             found.append(current)
         elif isinstance(current, dict):
-            waiting += reversed(current.values())
+            fields = [child for name, child in current.items() if name not in without]
+            waiting += reversed(fields)
         elif isinstance(current, list):
             waiting += reversed(current)
     return found
