@@ -231,7 +231,10 @@ def test_a_fetched_response_names_what_it_is_about() -> None:
 
 def test_a_refusal_in_a_stream_is_an_error_and_a_failed_response() -> None:
     events = sse(FAMILY.stream_refusal(asked(), REFUSED))
-    assert [name for name, _ in events] == ["error", "response.failed"]
+    assert [(name, event["type"]) for name, event in events] == [
+        ("error", "error"),
+        ("response.failed", "response.failed"),
+    ]
     assert events[1][1]["response"]["error"]["message"] == REFUSED.message
 
 

@@ -22,7 +22,8 @@ from penstock.exchange import (
     Zone,
 )
 
-Framing = Literal["sse", "ndjson", "json_array", "aws_eventstream", "none"]
+# "message" is a WebSocket: each message one event (``wire.messages``).
+Framing = Literal["sse", "ndjson", "json_array", "aws_eventstream", "message", "none"]
 
 
 @dataclass(slots=True, frozen=True)

@@ -75,7 +75,9 @@ class Responses(OpenAIFamily):
             "output": [],
             "error": {"code": refusal.code, "message": refusal.message},
         }
-        return sse_event("error", {"type": "error", **error}) + sse_event(
+        # The documented event has code and message at its top; the SDKs raise on ``error``.
+        event = {"type": "error", "code": refusal.code, "message": refusal.message}
+        return sse_event("error", {**event, "param": None, "error": error}) + sse_event(
             "response.failed", {"type": "response.failed", "response": failed}
         )
 

@@ -1,4 +1,4 @@
-"""Streamed Responses events: growing texts, their closing copies, and the final object.
+"""Events of Responses and Realtime: growing texts, their closing copies, the final object.
 
 Each text is said up to four times: in deltas, in its ``done`` event, in its part and item,
 and in ``response.completed``. The copies are totals of the same channel, so what was changed
@@ -35,6 +35,10 @@ _TEXTS: dict[str, tuple[Zone, str, bool]] = {
     "apply_patch_call_operation_diff": ("tool_arguments", "diff", False),
     "audio.transcript": ("assistant", "transcript", False),
     "output_audio_transcript": ("assistant", "transcript", False),
+    # Realtime: the names before general availability, and what the caller said.
+    "text": ("assistant", "text", False),
+    "audio_transcript": ("assistant", "transcript", False),
+    "conversation.item.input_audio_transcription": ("user", "transcript", False),
 }
 # Which text an item's or part's field closes, by its type.
 _PART_TEXTS = {
@@ -57,7 +61,7 @@ _NO_TEXT = frozenset(
         "partial_image_b64", "result", "fingerprint",
     )
 )  # fmt: skip
-_ENDS = frozenset(("response.completed", "response.incomplete", "response.failed"))
+_ENDS = frozenset(("response.completed", "response.incomplete", "response.failed", "response.done"))
 
 
 class ResponsesReader:
@@ -84,8 +88,9 @@ class ResponsesReader:
         field = kind.removeprefix("response.")
         if field.endswith(".delta"):
             return self._delta(field[:-6], document)
-        if field.endswith(".done") and field[:-5] in _TEXTS:
-            return self._done(field[:-5], document)
+        closed = field.removesuffix(".done").removesuffix(".completed")
+        if closed != field and closed in _TEXTS:
+            return self._done(closed, document)
         if kind == "error" or ("error" in document and "response" not in document):
             return self._error(document)
         response = document.get("response")

@@ -17,6 +17,8 @@ from penstock.wire.loose import as_dict, as_dicts, as_text
 from penstock.wire.multipart import Form
 from penstock.wire.openai_content import read_content, read_message, read_tools
 from penstock.wire.openai_family import OpenAIFamily, read_usage
+from penstock.wire.openai_items import read_input_item
+from penstock.wire.openai_responses_stream import ResponsesReader
 from penstock.wire.unknown import UnknownReader
 
 _REFERENCES = (
@@ -133,17 +135,24 @@ class Models(Store):
 
 
 class Realtime(Store):
-    """``/realtime/…``: client secrets, calls (SDP), transcription sessions."""
+    """``/realtime/…``: client secrets, calls (SDP), sessions, and messages of the socket."""
 
     api = "openai.realtime"
     operation = "realtime"
     path = re.compile(r"/realtime(?:/|$)")
 
     def fill_request(self, exchange: Exchange, document: dict[str, Any]) -> None:
-        """The session's instructions and tools."""
-        session = as_dict(document.get("session")) or document
-        super().fill_request(exchange, session)
-        exchange.model = exchange.model or as_text(session.get("model"))
+        """Instructions and tools of a session or of one answer; an item of the conversation."""
+        inner = as_dict(document.get("session")) or as_dict(document.get("response")) or document
+        super().fill_request(exchange, inner)
+        item = document.get("item")
+        if isinstance(item, dict):
+            exchange.messages.append(read_input_item(item))
+        exchange.model = exchange.model or as_text(inner.get("model"))
+
+    def answer_reader(self, exchange: Exchange) -> AnswerReader:
+        """A reader of the socket's server events."""
+        return ResponsesReader(exchange)
 
 
 class Assistants(Store):

@@ -23,6 +23,7 @@ from penstock.wire.eventstream import FrameParser
 from penstock.wire.family import Channel, Delta, Family, Framing, Refusal
 from penstock.wire.json_array import ArrayParser
 from penstock.wire.json_family import started_answer, string_deltas
+from penstock.wire.messages import MessageParser
 from penstock.wire.ndjson import LineParser
 from penstock.wire.sse import SseParser
 
@@ -70,6 +71,7 @@ _PARSERS: dict[Framing, Callable[[], Parser]] = {
     "ndjson": LineParser,
     "json_array": ArrayParser,
     "aws_eventstream": FrameParser,
+    "message": MessageParser,
 }
 
 
@@ -125,6 +127,7 @@ class AnswerStream:
         self._scanner_for = scanner_for
         self._hide = hide
         self._on_problem = on_problem
+        self._apart = framing == "message"  # each piece of output is a message of its own
         self._passes = scanner_for is None and hide is None
         self._decoder: content_coding.Decoder | None = None
         if coding.strip().lower() not in ("", "identity"):
@@ -155,10 +158,10 @@ class AnswerStream:
             if self.stopped:
                 return out
         if self._parser.problem:
-            return self._unreadable(out)
+            return self._unreadable(out, data)
         if calm and self.edited == before and not self._queue and not self._parser.pending:
             return [data]
-        return [b"".join(out)] if out else []
+        return self._joined(out)
 
     def end(self) -> list[bytes]:
         """The bytes to send when the answer is over, cut or complete."""
@@ -176,7 +179,10 @@ class AnswerStream:
                 self._finish_channels(out)
                 self._release(out)
         self._reader.end()
-        return [] if self._passes else [b"".join(out)] if out else []
+        return [] if self._passes else self._joined(out)
+
+    def _joined(self, out: list[bytes]) -> list[bytes]:
+        return out if self._apart or not out else [b"".join(out)]
 
     # ------------------------------------------------------------------ one event
 
@@ -315,7 +321,12 @@ class AnswerStream:
     def _stop(self, refusal: Refusal, out: list[bytes]) -> None:
         self.stopped = refusal
         self._queue.clear()
-        out.append(self._family.stream_refusal(self._exchange, refusal))
+        last_words = self._family.stream_refusal(self._exchange, refusal)
+        if self._apart:
+            events = SseParser().feed(last_words)
+            out += [event.data for event in events if event.data not in (None, b"[DONE]")]
+        else:
+            out.append(last_words)
 
     # ------------------------------------------------------------------ what cannot be read
 
@@ -346,9 +357,11 @@ class AnswerStream:
         self._stop(refusal, out)
         return out
 
-    def _unreadable(self, out: list[bytes]) -> list[bytes]:
+    def _unreadable(self, out: list[bytes], data: bytes) -> list[bytes]:
         self._fail(self._parser.problem if self._parser and self._parser.problem else "", out)
-        return [b"".join(out)] if out else []
+        if self._apart and self.stopped is None:
+            out.append(data)  # a message is whole: the parser kept nothing of it
+        return self._joined(out)
 
     def _fail(self, problem: str, out: list[bytes]) -> None:
         """Reading gave up while rules looked at the answer: stop, or pass on if asked to."""
