@@ -13,6 +13,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 import re2
@@ -37,10 +38,11 @@ PIECE_REACH = 4000
 _PIECE_ENDS = frozenset(" \t\r\n\"'<>")
 _ESCAPE = re.compile(r"\\u([0-9A-Fa-f]{4})|\\([nrtbf\"\\/])")
 _INVISIBLE = "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff\U000e0000-\U000e01ef"
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 _HIDDEN = re.compile(f"[{_INVISIBLE}]")
 _ODD = re2.compile(
     (
-        f"[{_INVISIBLE}\uff01-\uff5e\U0001d400-\U0001d7ff\u2100-\u214f\u24b6-\u24e9]"
+        f"[{_INVISIBLE}\uff01-\uff5e\U0001d400-\U0001d7ff\u2102-\u2119\u24b6-\u24e9]"
         "|[A-Za-z0-9][\u0370-\u03ff\u0400-\u052f]|[\u0370-\u03ff\u0400-\u052f][A-Za-z0-9]"
     ).encode()
 )
@@ -91,19 +93,26 @@ def unmasked(text: str) -> Decoded:
     """
     characters: list[str] = []
     origin: list[int] = []
-    for at, char in enumerate(text):
-        if char.isascii():
-            folded = char
-        elif 0xE0020 <= ord(char) <= 0xE007E:
-            folded = chr(ord(char) - 0xE0000)
-        elif _HIDDEN.match(char):
-            continue
-        else:
-            folded = unicodedata.normalize("NFKC", char).translate(_LOOK_ALIKES)
-        characters.append(folded)
+    done = 0
+    for match in _NOT_ASCII.finditer(text):
+        at = match.start()
+        folded = _folded(match.group())
+        characters += (text[done:at], folded)
+        origin += range(done, at)
         origin += [at] * len(folded)
-    origin.append(len(text))
+        done = at + 1
+    characters.append(text[done:])
+    origin += range(done, len(text) + 1)
     return Decoded("".join(characters), (0, len(text)), tuple(origin))
+
+
+@lru_cache(maxsize=4096)
+def _folded(char: str) -> str:
+    if 0xE0020 <= ord(char) <= 0xE007E:
+        return chr(ord(char) - 0xE0000)
+    if _HIDDEN.match(char):
+        return ""
+    return unicodedata.normalize("NFKC", char).translate(_LOOK_ALIKES)
 
 
 def _runs(view: View) -> Iterator[Decoded]:
