@@ -11,20 +11,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
-
-import orjson
+from typing import Any
 
 from penstock.exchange import Exchange, Path
-from penstock.wire import content_coding, json_leaves
+from penstock.wire import content_coding
 from penstock.wire.channel_text import ChannelScanner, ChannelText, Replacement, ScanStep
 from penstock.wire.edits import Cut, cut_strings, merge
-from penstock.wire.eventstream import FrameParser
 from penstock.wire.family import Channel, Delta, Family, Framing, Refusal
-from penstock.wire.json_array import ArrayParser
-from penstock.wire.json_family import started_answer, string_deltas
-from penstock.wire.messages import MessageParser
-from penstock.wire.ndjson import LineParser
+from penstock.wire.framing import PARSERS, Frame, Parser, read_document, unclaimed
+from penstock.wire.json_family import started_answer
 from penstock.wire.sse import SseParser
 
 __all__ = ["AnswerStream", "ChannelScanner", "Replacement", "ScanStep"]
@@ -35,44 +30,6 @@ MAX_HELD_BYTES = 4 * 1024 * 1024
 MAX_CHANNELS = 10_000
 # A decoded answer stream; more than any context window can hold.
 MAX_DECODED_BYTES = 512 * 1024 * 1024
-
-_WHOLE_TEXT = Channel(("event",), "other")
-
-
-class Frame(Protocol):
-    """One event, line, element or frame of a framing."""
-
-    raw: bytes
-    name: str | None
-    data: bytes | None
-
-    def rebuild(self, data: bytes) -> bytes:
-        """The frame with other data."""
-
-
-class Parser(Protocol):
-    """A framing: bytes in, frames out."""
-
-    problem: str | None
-
-    def feed(self, data: bytes) -> list[Any]:
-        """The frames that ``data`` completes."""
-
-    def end(self) -> list[Any]:
-        """What is left at the end."""
-
-    @property
-    def pending(self) -> int:
-        """Bytes of an incomplete frame."""
-
-
-_PARSERS: dict[Framing, Callable[[], Parser]] = {
-    "sse": SseParser,
-    "ndjson": LineParser,
-    "json_array": ArrayParser,
-    "aws_eventstream": FrameParser,
-    "message": MessageParser,
-}
 
 
 @dataclass(slots=True)
@@ -123,7 +80,7 @@ class AnswerStream:
         self._family = family
         self._answer = started_answer(exchange)
         self._reader = family.answer_reader(exchange)
-        self._parser: Parser | None = _PARSERS[framing]() if framing in _PARSERS else None
+        self._parser: Parser | None = PARSERS[framing]() if framing in PARSERS else None
         self._scanner_for = scanner_for
         self._hide = hide
         self._on_problem = on_problem
@@ -191,10 +148,10 @@ class AnswerStream:
         if data is None:
             return None, []
         self._answer.events += 1
-        document = _document(data)
+        document = read_document(data)
         deltas = self._reader.event(frame.name, document)
         if not deltas:
-            deltas = _unclaimed(document)
+            deltas = unclaimed(document)
         return document, deltas
 
     def _take(self, frame: Frame, out: list[bytes]) -> None:
@@ -385,25 +342,9 @@ class AnswerStream:
         data = frame.data
         if data is None or self._scanner_for is None:
             return False
-        return data.startswith((b"{", b"[")) and type(_document(data)) is str and data != b"[DONE]"
-
-
-def _unclaimed(document: Any) -> list[Delta]:
-    """Texts of an event in no format a family has: plain text, or a bare JSON array."""
-    if type(document) is str and document != "[DONE]":
-        return [Delta(_WHOLE_TEXT, (), document, last=True)]
-    return string_deltas(document, {}) if type(document) is list else []
-
-
-def _document(data: bytes) -> Any:
-    """An event's data as JSON, or as text where it is none."""
-    try:
-        return orjson.loads(data)
-    except orjson.JSONDecodeError:
-        if data == b"[DONE]":
-            return "[DONE]"
-        value = json_leaves.parse(data).value
-        return data.decode("utf-8", "replace") if value is None else value
+        return (
+            data.startswith((b"{", b"[")) and type(read_document(data)) is str and data != b"[DONE]"
+        )
 
 
 def _open(text: ChannelText | None) -> bool:
