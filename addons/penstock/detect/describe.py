@@ -1,0 +1,75 @@
+"""What a detector is, in words: for people and for reports. Never imported by the proxy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from penstock.detect.catalogue import all_probes
+from penstock.detect.rules import load
+from penstock.exchange import Finding
+
+_FAMILIES = {
+    "secret": "a credential",
+    "pii": "personal data",
+    "injection": "text that instructs the model against its user",
+    "tool_poisoning": "a tool description that instructs the model",
+    "leakage": "data on its way out",
+}
+
+
+@dataclass(slots=True)
+class Description:
+    """One finding type: where its format is published, and the rules that find it."""
+
+    type: str
+    meaning: str
+    vendors: list[str] = field(default_factory=list)
+    patterns: list[str] = field(default_factory=list)
+    checks: list[str] = field(default_factory=list)
+    keywords: list[str] = field(default_factory=list)
+    sources: list[str] = field(default_factory=list)
+
+
+def describe() -> dict[str, Description]:
+    """Every type there is, by name."""
+    found: dict[str, Description] = {}
+    for probe in all_probes():
+        for name in probe.types:
+            entry = found.setdefault(name, Description(name, _FAMILIES[name.split(".")[0]]))
+            if len(probe.types) == 1:
+                entry.patterns.append(probe.pattern)
+    tokens, contextual = load()
+    for token in tokens:
+        entry = found[f"secret.{token.id}"]
+        _add(entry.vendors, token.vendor)
+        _add(entry.sources, token.source)
+        entry.checks += [name for name in token.checks if name not in entry.checks]
+    for rule in contextual:
+        entry = found[f"secret.{rule.id}"]
+        _add(entry.vendors, rule.vendor)
+        _add(entry.sources, rule.source)
+        _add(entry.patterns, rule.value)
+        entry.keywords += [word for word in rule.keywords if word not in entry.keywords]
+    return dict(sorted(found.items()))
+
+
+def why(finding: Finding) -> str:
+    """One sentence: which rule spoke and on what grounds."""
+    entry = describe().get(finding.type)
+    if entry is None:
+        return f"found by {finding.detector}"
+    vendor = f" of {', '.join(entry.vendors)}" if entry.vendors else ""
+    grounds = "its published format"
+    if finding.detector == "secret.generic":
+        grounds = "a telling name, an assignment and a value that looks random"
+    elif entry.keywords and not entry.checks and len(entry.patterns) == 1:
+        grounds = "its vendor's name nearby and its shape"
+    elif finding.type.startswith("pii."):
+        grounds = "its shape, its check digits where it has them, and the words around it"
+    checks = f"; checks: {', '.join(entry.checks)}" if entry.checks else ""
+    return f"{entry.meaning}{vendor}, told by {grounds}{checks} (rule {finding.detector})"
+
+
+def _add(values: list[str], value: str) -> None:
+    if value not in values:
+        values.append(value)
