@@ -234,7 +234,9 @@ def main() -> None:
             for target in targets:
                 if target.process is not None:
                     target.process.terminate()
+                    target.process.wait(timeout=30)
             upstream.kill()
+            upstream.wait()
     print(json.dumps(result, indent=2)) if options.json else show(result)
 
 

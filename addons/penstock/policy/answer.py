@@ -45,7 +45,7 @@ def answer_scanner(
         parts: list[ChannelScanner] = []
         if rules:
             reaction = Reaction(rules, call, state, decision, channel)
-            parts.append(state.scanner(reaction.types, reaction.react, channel.nested))
+            parts.append(Reacting(state.scanner(reaction.types, reaction.react, channel.nested)))
         restorer = state.restorer(channel.nested)
         if restorer is not None:
             parts.append(Restoring(restorer, decision))
@@ -77,8 +77,8 @@ class Reaction:
         finds = [find for rule in rules if (find := find_of(rule)) is not None]
         self.types = tuple(sorted({name for find in finds for name in find.types}))
 
-    def react(self, finding: Finding, value: str) -> str | Refusal | None:
-        """The text in place of ``value``, a refusal that ends the answer, None: leave it."""
+    def react(self, finding: Finding, value: str) -> str:
+        """The text in place of ``value``; Kept where it stays, Ending where the answer ends."""
         wanting = [rule for rule in self.rules if wants(rule, finding)]
         judge = Judge.__new__(Judge)
         judge.call, judge.decision = self.call, self.decision
@@ -97,11 +97,45 @@ class Reaction:
         )
         if refusing is not None:
             self.decision.refusal = policy_refusal(refusing, why, self.call)
-            return self.decision.refusal
+            return Ending(self.decision.refusal)
         if not redacting:
-            return None
+            return Kept(value)
         method = min((rule.act.method for rule in redacting), key=METHODS.index)
         return replacement(method, finding.type, value, self.state)
+
+
+class Kept(str):
+    """A found value that stays as it is: the rules only watch."""
+
+
+class Ending(str):
+    """Stands for a value that must not leave: the answer ends here."""
+
+    refusal: Refusal
+
+    def __new__(cls, refusal: Refusal) -> Ending:
+        made = super().__new__(cls, "")
+        made.refusal = refusal
+        return made
+
+
+class Reacting:
+    """A scanner whose replacements are the rules' reactions."""
+
+    def __init__(self, scanner: ChannelScanner) -> None:
+        self.scanner = scanner
+
+    def feed(self, text: str) -> ScanStep:
+        return self.heeded(self.scanner.feed(text))
+
+    def finish(self) -> ScanStep:
+        return self.heeded(self.scanner.finish())
+
+    def heeded(self, step: ScanStep) -> ScanStep:
+        texts = [one.text for one in step.replacements]
+        ending = next((text for text in texts if isinstance(text, Ending)), None)
+        kept = [one for one in step.replacements if not isinstance(one.text, Kept)]
+        return ScanStep(kept, step.settled, step.stop or (ending.refusal if ending else None))
 
 
 class Restoring:

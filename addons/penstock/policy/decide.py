@@ -16,11 +16,12 @@ from penstock.meter.quotas import Claim, Exceeded
 from penstock.policy.activation import Activation
 from penstock.policy.call import Call, kind_of
 from penstock.policy.conditions import make_context
-from penstock.policy.content import ContentVerdict, judge_content
+from penstock.policy.content import ContentVerdict, Direction, judge_content
 from penstock.policy.decision import Decision, Reason, Verdict
 from penstock.policy.grants import tool_denials
 from penstock.policy.policy import Policy, Rule
 from penstock.policy.refusals import limit_refusal, limit_words, policy_refusal, text
+from penstock.policy.rules.allow import Allow
 from penstock.policy.rules.deny import Deny
 from penstock.policy.state import Estimate, State
 from penstock.wire.edits import Edit
@@ -28,6 +29,8 @@ from penstock.wire.family import Refusal
 
 STRENGTH: tuple[Verdict, ...] = ("allow", "edit", "hold", "deny")
 UNKNOWN_API = "penstock.unknown-api"
+# Names of models are shorter; a longer one is no name and is not repeated.
+NAME_CHARACTERS_MAX = 80
 
 
 def decide(policy: Policy, call: Call, state: State, now: float) -> Decision:
@@ -40,7 +43,7 @@ def decide(policy: Policy, call: Call, state: State, now: float) -> Decision:
     judge.destinations()
     judge.tools()
     if policy.content_rules and judge.reads_content():
-        judge.content(judge.applying(policy.content_rules), call.exchange.leaves)
+        judge.content(judge.applying(policy.content_rules), call.exchange.leaves, "request")
     judge.limits()
     return judge.decision
 
@@ -51,7 +54,7 @@ def decide_answer(
     """The verdict on a plain answer: response rules, and placeholders put back."""
     judge = Judge(policy, call, state, now)
     if policy.reads_answers:
-        judge.answer(judge.applying(policy.content_rules), leaves)
+        judge.content(judge.applying(policy.content_rules), leaves, "response")
     judge.restore(leaves)
     return judge.decision
 
@@ -73,7 +76,8 @@ class Judge:
         """The rules whose condition holds; one that cannot be evaluated fails as told."""
         return [rule for rule in rules if rule.when is None or self.holds(rule)]
 
-    def holds(self, rule: Rule[Any]) -> bool:
+    def holds(self, rule: Rule[Any]) -> bool | None:
+        """Whether the rule's condition is true; None when it cannot be evaluated."""
         assert rule.when is not None  # asked for rules with a condition only
         if self.context is None:
             self.context = make_context(Activation(self.call, self.now).resolve)
@@ -81,7 +85,7 @@ class Judge:
             return rule.when.holds(self.context)
         except Exception as error:  # noqa: BLE001 - a rule that cannot be evaluated is a decision
             self.failed(rule, error)
-            return False
+            return None
 
     def failed(self, rule: Rule[Any], error: Exception) -> None:
         """``on_error`` of the rule: the call is refused, or goes on without it. Counted."""
@@ -98,12 +102,19 @@ class Judge:
         kind = kind_of(self.call)
         covering = [rule for rule in self.policy.allows if rule.act.covers(kind)]
         if covering:
-            admitting = [rule for rule in self.applying(covering) if rule.act.admits(self.call)]
+            admitting = [rule for rule in covering if self.admits(rule)]
             for enforced in (True, False):
                 self.uncovered(covering, admitting, enforced)
         unknown = kind == "model" and self.call.exchange.api.startswith("unknown")
         if unknown and self.policy.unknown_api == "deny":
             self.deny_unknown_api()
+
+    def admits(self, rule: Rule[Allow]) -> bool:
+        """True when the rule lets the call through, or fails and says on_error: allow."""
+        holds = rule.when is None or self.holds(rule)
+        if holds is None:
+            return rule.on_error == "allow"
+        return holds and rule.act.admits(self.call)
 
     def uncovered(
         self, covering: list[Rule[Any]], admitting: list[Rule[Any]], enforced: bool
@@ -124,11 +135,17 @@ class Judge:
     def not_allowed(self) -> str:
         model = self.call.exchange.model
         what = (
-            f"the model '{model[:64]}' at {self.call.destination.host}"
+            f"the model '{self.shown(model)}' at {self.call.destination.host}"
             if model
             else (f"this call to {self.call.destination.host}")
         )
         return f"{what} is not on the list of what is allowed"
+
+    def shown(self, name: str) -> str:
+        """A name the caller chose, unless it is long or something secret was put into it."""
+        if len(name) > NAME_CHARACTERS_MAX or self.state.findings(name, "other"):
+            return "(not shown)"
+        return name
 
     def deny_unknown_api(self) -> None:
         why = "the call is in a format that cannot be read"
@@ -153,15 +170,15 @@ class Judge:
         unknown = self.call.exchange.api.startswith("unknown")
         return not (unknown and self.policy.unknown_api == "pass")
 
-    def content(self, rules: list[Rule[Any]], leaves: Iterable[Leaf]) -> None:
+    def content(self, rules: list[Rule[Any]], leaves: Iterable[Leaf], direction: Direction) -> None:
         named = [r for r in rules if not isinstance(r.act, Deny) or r.act.names(self.call)]
-        self.take(named, judge_content(named, leaves, "request", self.state))
+        try:
+            self.take(judge_content(named, leaves, direction, self.state))
+        except Exception as error:  # noqa: BLE001 - a detector that fails is each rule's on_error
+            for rule in named:
+                self.failed(rule, error)
 
-    def answer(self, rules: list[Rule[Any]], leaves: Iterable[Leaf]) -> None:
-        named = [r for r in rules if not isinstance(r.act, Deny) or r.act.names(self.call)]
-        self.take(named, judge_content(named, leaves, "response", self.state))
-
-    def take(self, rules: list[Rule[Any]], verdict: ContentVerdict) -> None:
+    def take(self, verdict: ContentVerdict) -> None:
         self.decision.findings += verdict.findings
         for rule, why in verdict.denials:
             if not any(reason.rule == rule.id for reason in self.decision.reasons):
@@ -192,7 +209,7 @@ class Judge:
     def limits(self) -> None:
         """Reserve room in every limit that matches, all together, unless already refused."""
         if self.decision.verdict == "deny" or not self.policy.limits:
-            return
+            return  # nothing is reserved for a call that will not be made
         estimates: list[Estimate] = []
 
         def estimate() -> Estimate:
@@ -202,7 +219,7 @@ class Judge:
 
         rules = self.applying(self.policy.limits)
         claims = [(r, c) for r in rules if (c := r.act.claim(r.id, self.call, estimate))]
-        if self.decision.verdict == "deny":
+        if self.decision.refusal is not None:  # a condition could not be evaluated
             return
         self.reserve([(rule, claim) for rule, claim in claims if rule.enforced])
         for rule, claim in claims:

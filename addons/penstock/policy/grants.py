@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from penstock.exchange import Exchange
 from penstock.mcp import provider_servers
 from penstock.policy.call import Call
 from penstock.policy.policy import Rule
-from penstock.policy.rules.tools import Tools, plain_url, server_url
+from penstock.policy.rules.tools import Tools, server_url
 
 CALL = "tools/call"
 
@@ -28,12 +27,28 @@ def tools_called(exchange: Exchange) -> list[str]:
 
 
 def tool_denials(rules: Sequence[Rule[Tools]], call: Call) -> list[tuple[Rule[Tools], str]]:
-    """Every rule that refuses the call's tools, and why."""
-    if call.exchange.mcp is not None:
-        about = [rule for rule in rules if rule.act.speaks_of(server_url(call))]
-        names = tools_called(call.exchange) if about else []
-        return [denial for name in names if (denial := refused(about, name)) is not None]
-    return list(provider_side_denials(rules, call.exchange))
+    """Every rule that refuses the call's tools, and why.
+
+    Rules that only watch are judged together with those that act, but never instead of them:
+    what they would grant or refuse does not change what the acting ones say.
+    """
+    enforced = [rule for rule in rules if rule.enforced]
+    denials = _denials(enforced, call)
+    if not denials and len(enforced) < len(rules):
+        denials = [denial for denial in _denials(rules, call) if not denial[0].enforced]
+    return denials
+
+
+def _denials(rules: Sequence[Rule[Tools]], call: Call) -> list[tuple[Rule[Tools], str]]:
+    if call.exchange.mcp is None:
+        return _provider_side_denials(rules, call.exchange)
+    about = _about(rules, server_url(call))
+    names = tools_called(call.exchange) if about else []
+    return [denial for name in names if (denial := refused(about, name)) is not None]
+
+
+def _about(rules: Sequence[Rule[Tools]], url: str | None) -> list[Rule[Tools]]:
+    return [rule for rule in rules if rule.act.speaks_of(url)]
 
 
 def refused(about: Sequence[Rule[Tools]], name: str) -> tuple[Rule[Tools], str] | None:
@@ -44,37 +59,48 @@ def refused(about: Sequence[Rule[Tools]], name: str) -> tuple[Rule[Tools], str] 
     """
     for rule in about:
         if rule.act.denies(name):
-            return rule, f"the tool '{name[:64]}' is denied"
+            return rule, "the tool is denied"
     listing = [rule for rule in about if rule.act.allow is not None]
     if listing and not any(rule.act.admits(name) for rule in listing):
-        return listing[0], f"the tool '{name[:64]}' is not granted"
+        # One that only watches is named first: with the acting ones alone the tool was granted.
+        listing.sort(key=lambda rule: rule.enforced)
+        return listing[0], "the tool is not on the list of what is allowed"
     return None
 
 
-def provider_side_denials(
+def _provider_side_denials(
     rules: Sequence[Rule[Tools]], exchange: Exchange
 ) -> list[tuple[Rule[Tools], str]]:
     """A model call that hands the provider MCP servers must grant only tools the rules allow."""
     denials = []
     for server in provider_servers(exchange) if rules else ():
-        if server.url is None:
-            continue
-        about = [rule for rule in rules if rule.act.speaks_of(plain_url(server.url))]
+        about = _about(rules, server.url)
         if not about:
             continue
         if server.allowed is None:
-            why = "the call lets the provider use every tool of a governed MCP server"
-            denials.append((about[0], why))
+            if refused_somewhere(about):
+                why = "the call lets the provider use every tool of a governed MCP server"
+                denials.append((about[0], why))
             continue
         denials += [d for name in server.allowed if (d := refused(about, name)) is not None]
     return denials
 
 
+def refused_somewhere(about: Sequence[Rule[Tools]]) -> bool:
+    """False when the rules together let every tool through."""
+    listing = [rule.act.allow for rule in about if rule.act.allow is not None]
+    everything = not listing or any("*" in allow.patterns for allow in listing)
+    return not everything or any(rule.act.deny is not None for rule in about)
+
+
 def hidden_tools(rules: Sequence[Rule[Tools]], call: Call) -> Callable[[str], bool] | None:
-    """What a tool list of this server must not show; None when nothing is hidden."""
-    about: list[Rule[Any]] = [
-        rule for rule in rules if rule.enforced and rule.act.speaks_of(server_url(call))
-    ]
-    if call.exchange.mcp is None or not about:
+    """What a tool list of this server must not show; None when nothing is hidden.
+
+    A rule with a condition hides nothing: it may hold for the next call and not for this one.
+    Its calls are checked all the same.
+    """
+    if call.exchange.mcp is None:
         return None
-    return lambda name: refused(about, name) is not None
+    acting = [rule for rule in rules if rule.enforced and rule.when is None]
+    about = _about(acting, server_url(call))
+    return (lambda name: refused(about, name) is not None) if about else None

@@ -15,7 +15,7 @@ from penstock.policy.rules.allow import Allow
 from penstock.policy.rules.deny import Deny
 from penstock.policy.rules.limit import Limit
 from penstock.policy.rules.redact import Redact
-from penstock.policy.rules.tools import Tools
+from penstock.policy.rules.tools import EVERY_SERVER, Tools
 
 MODE_RANK: dict[Mode, int] = {"observe": 0, "shadow": 1, "enforce": 2}
 OnError = Literal["deny", "allow"]
@@ -124,6 +124,5 @@ def _hosts(rules: Iterable[Rule[Any]]) -> Iterable[str]:
     for rule in rules:
         if isinstance(rule.act, Allow | Deny) and rule.act.target.hosts:
             yield from rule.act.target.hosts.patterns
-        elif isinstance(rule.act, Tools) and rule.act.server:
-            for pattern in rule.act.server.patterns:
-                yield pattern.split("://", 1)[-1].split("/", 1)[0]
+        elif isinstance(rule.act, Tools) and rule.act.server != EVERY_SERVER:
+            yield rule.act.server.split("://", 1)[-1].split("/", 1)[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from typing import Any
 
 from penstock.policy.policy import Rule
@@ -14,42 +14,40 @@ from penstock.policy.rules.deny import Deny
 def unreachable(rules: Sequence[Rule[Any]]) -> Iterator[Problem]:
     """Every rule that another one makes pointless, each with the rule that does."""
     total = next((rule for rule in rules if refuses_everything(rule)), None)
+    denied = {rule.act.target: rule for rule in rules if refuses_a_target(rule)}
+    seen: dict[Hashable, Rule[Any]] = {}
     for rule in rules:
         if total is not None and rule is not total and rule.stated_mode is None:
             yield at(rule, f"never reached: '{total.id}' refuses every call")
             continue
-        twin = next((other for other in before(rule, rules) if same(rule, other)), None)
-        if twin is not None:
+        if isinstance(rule.act, Allow) and rule.act.target in denied:
+            yield at(rule, f"never reached: '{denied[rule.act.target].id}' denies the same")
+            continue
+        twin = seen.setdefault(meaning(rule), rule)
+        if twin is not rule:
             yield at(rule, f"says the same as '{twin.id}' in {twin.file}:{twin.line}")
+
+
+def acts_always(rule: Rule[Any]) -> bool:
+    return rule.when is None and rule.stated_mode in (None, "enforce")
+
+
+def refuses_a_target(rule: Rule[Any]) -> bool:
+    """True for an unconditional deny of destinations, whatever the content."""
+    act = rule.act
+    return (
+        isinstance(act, Deny) and acts_always(rule) and act.references is None and act.find is None
+    )
 
 
 def refuses_everything(rule: Rule[Any]) -> bool:
     """True for an unconditional ``deny: {}`` that acts."""
-    act = rule.act
-    return (
-        isinstance(act, Deny)
-        and rule.when is None
-        and rule.stated_mode is None
-        and act.target.is_everything
-        and act.references is None
-        and act.find is None
-    )
+    return refuses_a_target(rule) and rule.act.target.is_everything
 
 
-def before(rule: Rule[Any], rules: Sequence[Rule[Any]]) -> Sequence[Rule[Any]]:
-    return rules[: rules.index(rule)]
-
-
-def same(one: Rule[Any], other: Rule[Any]) -> bool:
-    """True when two rules can only ever say the same."""
-    conditions = [rule.when.source if rule.when else None for rule in (one, other)]
-    return (
-        type(one.act) is type(other.act)
-        and not isinstance(one.act, Allow)
-        and one.act == other.act
-        and one.mode == other.mode
-        and conditions[0] == conditions[1]
-    )
+def meaning(rule: Rule[Any]) -> Hashable:
+    """What a rule says, without its name: equal for two rules that can only say the same."""
+    return rule.act, rule.stated_mode, rule.on_error, rule.when.source if rule.when else None
 
 
 def at(rule: Rule[Any], message: str) -> Problem:

@@ -40,21 +40,20 @@ class _Loader(yaml.SafeLoader):
     depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        event = self.peek_event()
+        event = self.peek_event()  # type: ignore[no-untyped-call]  # PyYAML has no annotation
         if isinstance(event, yaml.AliasEvent):
-            raise yaml.MarkedYAMLError(
-                problem="aliases are not allowed: write the value out",
-                problem_mark=event.start_mark,
-            )
+            raise _refused("aliases are not allowed: write the value out", event)
         if self.depth >= DEPTH_MAX:
-            raise yaml.MarkedYAMLError(
-                problem=f"nested deeper than {DEPTH_MAX} levels", problem_mark=event.start_mark
-            )
+            raise _refused(f"nested deeper than {DEPTH_MAX} levels", event)
         self.depth += 1
         try:
             return super().compose_node(parent, index)
         finally:
             self.depth -= 1
+
+
+def _refused(what: str, event: Any) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=what, problem_mark=event.start_mark)
 
 
 @dataclass
@@ -121,7 +120,7 @@ class Reader:
             self.report(line_of(node), path, f"a mapping is expected, not {_kind(node)}")
             return []
         seen: dict[str, int] = {}
-        pairs = []
+        pairs: list[tuple[str, yaml.Node, yaml.Node]] = []
         for key_node, value_node in node.value:
             if not isinstance(key_node, yaml.ScalarNode):
                 self.report(line_of(key_node), path, "a key is a plain word")

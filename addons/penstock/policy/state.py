@@ -16,7 +16,6 @@ from penstock.exchange import Finding, Zone
 from penstock.meter.quotas import Claim, Exceeded, Reservation
 from penstock.policy.call import Call
 from penstock.wire.channel_text import ChannelScanner
-from penstock.wire.family import Refusal
 
 
 @dataclass(slots=True, frozen=True)
@@ -28,8 +27,7 @@ class Estimate:
     usd: Decimal = Decimal(0)
 
 
-# What to put in place of a found value; a Refusal ends the answer; None leaves the value.
-React = Callable[[Finding, str], str | Refusal | None]
+Replace = Callable[[Finding, str], str]
 
 
 class QuotaStore(Protocol):
@@ -58,8 +56,8 @@ class State(Protocol):
     def restorer(self, nested: bool) -> ChannelScanner | None:
         """A scanner that puts originals back; None when this caller has no placeholder."""
 
-    def scanner(self, types: Sequence[str], react: React, nested: bool) -> ChannelScanner:
-        """A scanner that finds ``types`` in a growing text and asks ``react`` about each."""
+    def scanner(self, types: Sequence[str], replace: Replace, nested: bool) -> ChannelScanner:
+        """A scanner that puts ``replace``'s text in place of each finding of ``types``."""
 
     def estimate(self, call: Call) -> Estimate:
         """What this call is expected to use."""

@@ -18,6 +18,7 @@ from penstock.destinations import is_ai, matches
 from penstock.detect import Detectors
 from penstock.detect.memo import Memo
 from penstock.detect.placeholders import Vault
+from penstock.detect.stream import scanner as stream_scanner
 from penstock.exchange import Caller, Finding, Usage, Workload, Zone
 from penstock.meter.estimator import Estimator, output_cap
 from penstock.meter.prices import Prices
@@ -26,7 +27,7 @@ from penstock.policy.call import Call
 from penstock.policy.decision import Mode
 from penstock.policy.policy import Policy
 from penstock.policy.source import PolicySource
-from penstock.policy.state import Estimate, React
+from penstock.policy.state import Estimate, Replace
 from penstock.proxy.keys import Keys
 from penstock.proxy.runtime import Wish
 from penstock.record.recorder import Recorder
@@ -176,10 +177,8 @@ class CallState:
         vault = self.governance.vault
         return vault.restorer(self.caller_key, nested) if vault.holds(self.caller_key) else None
 
-    def scanner(self, types: Sequence[str], react: React, nested: bool) -> ChannelScanner:
-        from penstock.detect.stream import scanner as stream_scanner
-
-        return stream_scanner(self.governance.detectors, types, react, nested)
+    def scanner(self, types: Sequence[str], replace: Replace, nested: bool) -> ChannelScanner:
+        return stream_scanner(self.governance.detectors, types, replace, nested)
 
     def estimate(self, call: Call) -> Estimate:
         return self.governance.estimate(self.caller_key, call)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from penstock.exchange import Exchange
+from penstock.mcp import provider_servers
 from penstock.policy import find, target
 from penstock.policy.call import Call
 from penstock.policy.find import Find, read_find
@@ -16,14 +17,26 @@ from penstock.policy.target import Target, read_target
 # What a call may use without sending it, by the field names the APIs give it. A rule cannot
 # look into any of these: that is why there is a way to refuse them.
 REFERENCES: dict[str, frozenset[str]] = {
-    "stored_prompt": frozenset(("prompt", "prompt_id", "prompt_template", "assistant_id")),
-    "previous_response": frozenset(("previous_response_id", "previous_interaction_id")),
-    "conversation": frozenset(("conversation", "thread_id", "container", "session_id")),
-    "file": frozenset(("file", "file_id", "file_ids", "file_uri", "input_file_id", "file_url")),
-    "cached_content": frozenset(("cachedContent", "cached_content")),
+    "stored_prompt": frozenset(("prompt", "assistant_id", "agent")),
+    "previous_response": frozenset(
+        ("previous_response_id", "previous_interaction_id", "previous_message_id", "response_id")
+    ),
+    "conversation": frozenset(("conversation", "thread_id", "container", "session")),
+    "file": frozenset(
+        (
+            "file_id",
+            "file_ids",
+            "file_uris",
+            "input_file_id",
+            "training_file",
+            "validation_file",
+            "vector_store_ids",
+            "knowledge_base",
+        )
+    ),
+    "cached_content": frozenset(("cached_content",)),
     "background": frozenset(("background",)),
-    "image_url": frozenset(("image_url", "uri", "url")),
-    "provider_mcp": frozenset(("mcp_servers", "server_url", "connector_id")),
+    "provider_mcp": frozenset(("mcp_servers",)),
 }
 
 
@@ -45,9 +58,8 @@ class Deny:
         """Which of the rule's references the call uses."""
         if self.references is None:
             return []
-        fields = {str(name).rsplit(".", 1)[-1] for name in exchange.references}
-        used = {name for name in self.references if REFERENCES[name] & fields}
-        if "provider_mcp" in self.references and any(tool.server_url for tool in exchange.tools):
+        used = {name for name in self.references if REFERENCES[name] & exchange.references.keys()}
+        if "provider_mcp" in self.references and provider_servers(exchange):
             used.add("provider_mcp")
         return sorted(used)
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import posixpath
 from dataclasses import dataclass
 from typing import Literal
-from urllib.parse import unquote, urlsplit
 
+from penstock.mcp import governs, server_problem, url_of
 from penstock.policy.call import Call
 from penstock.policy.globs import Globs, covers
 from penstock.policy.keys import Key
@@ -14,23 +13,26 @@ from penstock.policy.read import Section
 from penstock.policy.rules.kind import Kind
 
 Form = Literal["hidden", "advise", "error"]
+EVERY_SERVER = "*"
 
 
 @dataclass(slots=True, frozen=True)
 class Tools:
-    """``allow`` None: every tool that is not denied. ``server`` None: every server."""
+    """``allow`` None: every tool that is not denied. ``server`` ``*``: every server."""
 
-    server: Globs | None = None
+    server: str = EVERY_SERVER
     allow: Globs | None = None
     deny: Globs | None = None
     refuse: Form = "advise"
 
-    def speaks_of(self, url: str) -> bool:
-        """True when the rule is about the server at ``url`` (see ``server_url``)."""
-        if self.server is None:
-            return True
-        bare = url.split("://", 1)[-1]
-        return any(self.server.match(form) for form in (url, url + "/", bare, bare + "/"))
+    def speaks_of(self, url: str | None) -> bool:
+        """True when the rule is about the server at ``url``.
+
+        A server without an address (a provider's own connector) is named by ``*`` only.
+        """
+        if url is None:
+            return self.server == EVERY_SERVER
+        return governs(self.server, url)
 
     def denies(self, tool: str) -> bool:
         """True when the rule's deny list names the tool."""
@@ -42,29 +44,9 @@ class Tools:
 
 
 def server_url(call: Call) -> str:
-    """The MCP server a call goes to, in one spelling: scheme, host, port if unusual, path."""
+    """The MCP server a call goes to."""
     destination = call.destination
-    usual = {"https": 443, "http": 80}.get(call.scheme) == destination.port
-    place = destination.host.lower() + ("" if usual else f":{destination.port}")
-    return f"{call.scheme}://{place}{_plain_path(call.path)}"
-
-
-def plain_url(url: str) -> str:
-    """The same spelling for a URL that stands in a request (provider-side MCP)."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        return url
-    usual = port is None or {"https": 443, "http": 80}.get(parts.scheme) == port
-    place = (parts.hostname or "") + ("" if usual else f":{port}")
-    return f"{parts.scheme.lower()}://{place}{_plain_path(parts.path)}"
-
-
-def _plain_path(path: str) -> str:
-    """Without query, escapes, doubled slashes and dot segments: one server, one spelling."""
-    clean = posixpath.normpath(unquote(path.split("?", 1)[0]) or "/")
-    return "/" + clean.strip("/") if clean != "." else "/"
+    return url_of(call.scheme, destination.host, destination.port, call.path)
 
 
 def build(section: Section) -> Tools | None:
@@ -78,9 +60,12 @@ def build(section: Section) -> Tools | None:
         section.report("every tool that is allowed is denied too: the list has no effect", "allow")
     if deny == ():
         section.report("an empty list denies nothing", "deny")
-    server = values.get("server")
+    server = values.get("server", EVERY_SERVER)
+    wrong = server_problem(server)
+    if wrong is not None:
+        section.report(wrong, "server")
     return Tools(
-        Globs((server,)) if server else None,
+        server,
         Globs(allow, fold=False) if allow is not None else None,
         Globs(deny, fold=False) if deny is not None else None,
         values.get("refuse", "advise"),

@@ -1,0 +1,56 @@
+"""A State without a proxy around it: for policy tests and replay.
+
+Detection, placeholders and limits are the real ones; the keys are fixed, so that the same
+call gives the same decision on every machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import blake2b
+
+from penstock.detect import Detectors
+from penstock.detect.placeholders import Vault
+from penstock.detect.stream import scanner as stream_scanner
+from penstock.exchange import Finding, Zone
+from penstock.meter.estimator import Estimator, output_cap
+from penstock.meter.quotas import Quotas
+from penstock.policy.call import Call
+from penstock.policy.policy import Policy
+from penstock.policy.state import Estimate, Replace
+from penstock.wire.channel_text import ChannelScanner
+
+KEY = b"penstock policy tests and replay"  # public: nothing made with it is a secret
+CALLER = "dry"
+
+
+class DryState:
+    """``policy.state.State`` for one sequence of calls."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.quotas = Quotas()
+        self._detectors = Detectors(policy.finding_types)
+        self._vault = Vault(KEY)
+        self._estimator = Estimator()
+
+    def findings(self, text: str, zone: Zone) -> Sequence[Finding]:
+        return self._detectors.scan(text, zone)
+
+    def seal(self, type_name: str, value: str) -> str:
+        return self._vault.seal(type_name, value, CALLER)
+
+    def digest(self, type_name: str, value: str) -> str:
+        return blake2b(f"{type_name}\x1f{value}".encode(), digest_size=8, key=KEY).hexdigest()
+
+    def restorer(self, nested: bool) -> ChannelScanner | None:
+        return self._vault.restorer(CALLER, nested) if self._vault.holds(CALLER) else None
+
+    def scanner(self, types: Sequence[str], replace: Replace, nested: bool) -> ChannelScanner:
+        return stream_scanner(self._detectors, types, replace, nested)
+
+    def estimate(self, call: Call) -> Estimate:
+        exchange = call.exchange
+        expected = self._estimator.estimate(
+            CALLER, exchange.model or "", call.body_bytes, output_cap(exchange.parameters)
+        )
+        return Estimate(expected.input_tokens, expected.output_tokens)

@@ -1,0 +1,102 @@
+"""Recorded calls decided again: what would this policy have done, and what is different."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from penstock.exchange import Caller
+from penstock.policy.decide import decide
+from penstock.policy.decision import Decision
+from penstock.policy.dry_state import DryState
+from penstock.policy.policy import Policy
+from penstock.policy.recorded import call_of, request_of
+
+# Calls without a time of their own are decided one second apart from here on.
+EPOCH = 1_767_614_400.0
+
+
+@dataclass(slots=True, frozen=True)
+class Decided:
+    """One policy's word on one call."""
+
+    verdict: str
+    rules: tuple[str, ...]
+    findings: tuple[str, ...]
+    edits: int
+
+
+@dataclass(slots=True, frozen=True)
+class Row:
+    """One recorded call. ``old`` is None without a policy to compare with."""
+
+    id: str
+    api: str
+    model: str | None
+    new: Decided
+    old: Decided | None = None
+
+    @property
+    def changed(self) -> bool:
+        """True when the two policies disagree, or, alone, when anything happens to the call."""
+        if self.old is None:
+            return self.new.verdict != "allow"
+        return self.new != self.old
+
+
+@dataclass(slots=True)
+class Summary:
+    """Counts over all rows; grows as rows pass."""
+
+    calls: int = 0
+    changed: int = 0
+    verdicts: Counter[str] = field(default_factory=Counter)
+    denied_by: Counter[str] = field(default_factory=Counter)
+    unreadable: int = 0
+
+    def count(self, row: Row) -> None:
+        self.calls += 1
+        self.changed += row.changed
+        self.verdicts[row.new.verdict] += 1
+        if row.new.verdict == "deny":
+            self.denied_by.update(row.new.rules)
+
+
+def replay(
+    lines: Iterable[str], new: Policy, old: Policy | None, summary: Summary
+) -> Iterator[Row]:
+    """Decide each recorded line with ``new`` (and ``old``); unreadable lines are counted."""
+    states = [DryState(policy) if policy else None for policy in (new, old)]
+    for number, line in enumerate(lines):
+        try:
+            recorded = json.loads(line)
+            request = request_of(recorded["request"])
+        except (ValueError, KeyError, TypeError):
+            summary.unreadable += 1
+            continue
+        call_id = str(recorded.get("id", number + 1))
+        decided: list[Decided | None] = []
+        for policy, state in zip((new, old), states, strict=True):
+            if policy is None or state is None:
+                decided.append(None)
+                continue
+            call = call_of(request, Caller(), call_id)
+            decided.append(words(decide(policy, call, state, EPOCH + number)))
+        first = decided[0]
+        assert first is not None  # the new policy is always there
+        exchange = call_of(request, Caller(), call_id).exchange
+        row = Row(call_id, exchange.api, exchange.model, first, decided[1])
+        summary.count(row)
+        yield row
+
+
+def words(decision: Decision) -> Decided:
+    rules = {r.rule for r in decision.reasons if r.verdict == decision.verdict or r.enforced}
+    return Decided(
+        decision.verdict,
+        tuple(sorted(rules)),
+        tuple(sorted({one.finding.type for one in decision.findings})),
+        len(decision.edits),
+    )

@@ -1,0 +1,234 @@
+"""Policy tests: ``*_test.yaml`` beside the policy, decided by the same function as the traffic.
+
+A file is a list of cases ``{name, policy, call | calls | file+line, expect}``. ``calls`` is a
+sequence with ``at`` (seconds) for limits. ``expect`` may name verdict, would, rules, edits,
+findings, refusal, body_contains and body_lacks.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from penstock.exchange import Caller, HttpRequest
+from penstock.policy.call import kind_of
+from penstock.policy.decide import decide
+from penstock.policy.decision import Decision
+from penstock.policy.dry_state import DryState
+from penstock.policy.grants import tools_called
+from penstock.policy.load import load
+from penstock.policy.policy import Policy
+from penstock.policy.recorded import call_of, request_of
+from penstock.policy.rules.tools import server_url
+from penstock.policy.shipped import resolve
+from penstock.policy.shorthand import caller_from, request_from
+from penstock.wire import edits
+
+# A test file is written by hand.
+FILE_BYTES_MAX = 4 * 1024 * 1024
+# When a sequence starts: a Monday noon, so that conditions on time have a known answer.
+EPOCH = 1_767_614_400.0
+
+CASE_KEYS = {"name", "policy", "call", "calls", "file", "line", "expect", "at"}
+EXPECT_KEYS = (
+    "verdict",
+    "would",
+    "rules",
+    "edits",
+    "findings",
+    "refusal",
+    "body_contains",
+    "body_lacks",
+)
+
+
+@dataclass(slots=True, frozen=True)
+class Outcome:
+    """One case: ``wrong`` says what differs, ``error`` why it could not run; both empty: passed."""
+
+    file: str
+    line: int
+    name: str
+    wrong: tuple[str, ...] = ()
+    error: str = ""
+
+    @property
+    def passed(self) -> bool:
+        return not self.wrong and not self.error
+
+
+@dataclass(slots=True)
+class Report:
+    """All outcomes, and which rules of which policy a test reached."""
+
+    outcomes: list[Outcome] = field(default_factory=list)
+    rules: dict[str, set[str]] = field(default_factory=dict)  # policy file -> its rules
+    reached: dict[str, set[str]] = field(default_factory=dict)
+
+    def unreached(self) -> list[tuple[str, str]]:
+        """(policy, rule) pairs no case reached."""
+        return [
+            (policy, rule)
+            for policy, rules in sorted(self.rules.items())
+            for rule in sorted(rules - self.reached.get(policy, set()))
+        ]
+
+
+def run_tests(paths: Iterable[Path]) -> Report:
+    """Run every case of every test file below ``paths`` (files or folders)."""
+    report = Report()
+    for file in sorted(set(test_files(paths))):
+        for outcome in run_file(file, report):
+            report.outcomes.append(outcome)
+    return report
+
+
+def test_files(paths: Iterable[Path]) -> Iterator[Path]:
+    for path in paths:
+        if path.is_dir():
+            yield from (p for p in path.rglob("*_test.y*ml") if p.suffix in (".yaml", ".yml"))
+        else:
+            yield path
+
+
+def run_file(file: Path, report: Report) -> Iterator[Outcome]:
+    try:
+        content = file.read_text(encoding="utf-8")
+        if len(content) > FILE_BYTES_MAX:
+            raise ValueError(f"larger than {FILE_BYTES_MAX} bytes")
+        node = yaml.compose(content, Loader=yaml.SafeLoader)
+        cases = yaml.safe_load(content)
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        yield Outcome(str(file), 1, file.name, error=f"cannot be read: {error}")
+        return
+    if not isinstance(cases, list) or not isinstance(node, yaml.SequenceNode):
+        yield Outcome(str(file), 1, file.name, error="a test file is a list of cases")
+        return
+    lines = [item.start_mark.line + 1 for item in node.value]
+    for line, case in zip(lines, cases, strict=True):
+        name = str(case.get("name", f"case in line {line}")) if isinstance(case, dict) else "?"
+        try:
+            yield Outcome(str(file), line, name, tuple(run_case(file.parent, case, report)))
+        except (ValueError, OSError, KeyError, TypeError) as error:
+            yield Outcome(str(file), line, name, error=str(error) or type(error).__name__)
+
+
+def run_case(folder: Path, case: Any, report: Report) -> list[str]:
+    """What differs from what the case expects, in words.
+
+    Raises:
+        ValueError: the case cannot be run, with the reason.
+    """
+    if not isinstance(case, dict) or not case.keys() >= {"name", "policy"}:
+        raise ValueError("a case needs 'name' and 'policy'")
+    if unknown := case.keys() - CASE_KEYS:
+        raise ValueError(f"unknown key '{min(unknown)}'; allowed: {', '.join(sorted(CASE_KEYS))}")
+    policy = load_policy(folder, str(case["policy"]))
+    key = policy.files[0]
+    report.rules.setdefault(key, set()).update(rule.id for rule in policy.rules)
+    reached = report.reached.setdefault(key, set())
+    state, wrong = DryState(policy), []
+    steps = case.get("calls", [case])
+    if not isinstance(steps, list) or not steps:
+        raise ValueError("'calls' is a list of steps, each with 'call' and 'expect'")
+    for number, step in enumerate(steps, 1):
+        request, caller = requested(folder, step)
+        call = call_of(request, caller, f"test-{number}")
+        decision = decide(policy, call, state, EPOCH + float(step.get("at", 0)))
+        reached |= rules_reached(policy, call, decision)
+        prefix = f"call {number}: " if len(steps) > 1 else ""
+        wrong += [prefix + text for text in differences(step.get("expect"), decision, request)]
+    return wrong
+
+
+def load_policy(folder: Path, name: str) -> Policy:
+    beside = folder / name
+    return load(resolve([beside if beside.is_file() else name]))
+
+
+def requested(folder: Path, step: Mapping[str, Any]) -> tuple[HttpRequest, Caller]:
+    """The request and caller of a step: short-hand, or a line of a recording."""
+    if "call" in step:
+        return request_from(step["call"]), caller_from(step["call"])
+    if "file" not in step:
+        raise ValueError("a case needs 'call' (short-hand) or 'file' and 'line' (recorded)")
+    wanted = int(step.get("line", 1))
+    with (folder / str(step["file"])).open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, 1):
+            if number == wanted:
+                return request_of(json.loads(line)["request"]), Caller()
+    raise ValueError(f"{step['file']} has no line {wanted}")
+
+
+def rules_reached(policy: Policy, call: Any, decision: Decision) -> set[str]:
+    """Rules that spoke, let something through, or held room."""
+    reached = {reason.rule for reason in decision.reasons}
+    reached |= {claim.rule for held in decision.reservations for claim in held.claims}
+    kind = kind_of(call)
+    for rule in policy.allows:
+        if rule.act.covers(kind) and rule.act.admits(call):
+            reached.add(rule.id)
+    for tools in policy.tools:
+        if tools.act.speaks_of(server_url(call)) and tools_called(call.exchange):
+            reached.add(tools.id)
+    return reached
+
+
+def differences(expect: Any, decision: Decision, request: HttpRequest) -> Iterator[str]:
+    """What of ``expect`` the decision does not fulfil."""
+    if not isinstance(expect, dict) or not expect:
+        raise ValueError(f"'expect' is a mapping of {', '.join(EXPECT_KEYS)}")
+    if unknown := expect.keys() - set(EXPECT_KEYS):
+        raise ValueError(
+            f"unknown key '{min(unknown)}' in expect; allowed: {', '.join(EXPECT_KEYS)}"
+        )
+    spoke = sorted({reason.rule for reason in decision.reasons})
+    found: dict[str, Any] = {
+        "verdict": decision.verdict,
+        "would": decision.would,
+        "rules": spoke,
+        "edits": len(decision.edits),
+        "findings": sorted({one.finding.type for one in decision.findings}),
+    }
+    for name, got in found.items():
+        if name not in expect:
+            continue
+        want = sorted(expect[name]) if isinstance(got, list) else expect[name]
+        if want != got:
+            yield f"{name}: expected {want}, got {got}{because(decision, name)}"
+    yield from refusal_differences(expect.get("refusal") or {}, decision)
+    if "body_contains" in expect or "body_lacks" in expect:
+        body = edits.apply(request.body, decision.edits).decode("utf-8", "replace")
+        for text in as_list(expect.get("body_contains")):
+            if str(text) not in body:
+                yield f"body_contains: {text!r} is not in the body that would leave"
+        for text in as_list(expect.get("body_lacks")):
+            if str(text) in body:
+                yield f"body_lacks: {text!r} is in the body that would leave"
+
+
+def because(decision: Decision, name: str) -> str:
+    """The reasons, where a verdict is not the expected one."""
+    if name not in ("verdict", "rules") or not decision.reasons:
+        return ""
+    return "; " + "; ".join(f"{reason.rule}: {reason.message}" for reason in decision.reasons)
+
+
+def refusal_differences(expect: Mapping[str, Any], decision: Decision) -> Iterator[str]:
+    refusal = decision.refusal
+    for name, want in expect.items():
+        if name not in ("status", "code", "rule", "message", "form"):
+            raise ValueError(f"unknown key '{name}' in refusal: status, code, rule, message, form")
+        got = getattr(refusal, name) if refusal is not None else None
+        fits = str(want) in str(got) if name == "message" else want == got
+        if not fits:
+            yield f"refusal.{name}: expected {want!r}, got {got!r}"
+
+
+def as_list(value: Any) -> list[Any]:
+    return [] if value is None else value if isinstance(value, list) else [value]
