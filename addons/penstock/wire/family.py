@@ -60,7 +60,7 @@ class Channel:
     nested: bool = False
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True)  # one for each piece of text: freezing it would triple its cost
 class Delta:
     """A piece of a channel inside one event: the string leaf at ``path`` of its JSON.
 

@@ -56,12 +56,15 @@ class SseParser:
         self._max_event_bytes = max_event_bytes
         self._buffer = bytearray()
         self._searched = 0
+        self._only_line_feeds = True  # most streams; their blank lines are found faster
 
     def feed(self, data: bytes) -> list[SseEvent]:
         """The events that ``data`` completes."""
         if not self._buffer and data[-2:] == b"\n\n" and b"\r" not in data:
             return [_event(piece + b"\n\n") for piece in data[:-2].split(b"\n\n")]
         self._buffer += data
+        if self._only_line_feeds and b"\r" in data:
+            self._only_line_feeds = False
         return self._cut()
 
     def end(self) -> list[SseEvent]:
@@ -75,11 +78,18 @@ class SseParser:
         """Bytes of an event that is not complete yet."""
         return len(self._buffer)
 
+    def _blank_line(self, start: int) -> int:
+        """The end of the first blank line from ``start`` on; 0 when there is none yet."""
+        if self._only_line_feeds:
+            found = self._buffer.find(b"\n\n", start)
+            return found + 2 if found >= 0 else 0
+        blank = _BLANK_LINE.search(self._buffer, start)
+        return blank.end() if blank else 0
+
     def _cut(self) -> list[SseEvent]:
         buffer, events, at = self._buffer, [], 0
         search_from = self._searched
-        while blank := _BLANK_LINE.search(buffer, search_from):
-            end = blank.end()
+        while (end := self._blank_line(search_from)) > 0:
             # CR LF may be cut between chunks: a CR at the very end ends the line all the same,
             # and a LF that follows starts the next event's bytes, where it is skipped.
             events.append(_event(bytes(buffer[at:end])))
