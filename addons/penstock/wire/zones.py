@@ -113,7 +113,8 @@ def blob(data: str, mime_type: str | None, path: Path, marks: Marks, zone: Zone)
 def strings(value: Any, limit: int = 1000, without: frozenset[str] = frozenset()) -> list[str]:
     """The string values (not keys) below ``value`` in order, at most ``limit`` of them.
 
-    Fields named in ``without`` are left out. The limit bounds what one tool result may add to a record; its leaves are all kept.
+    Fields named in ``without`` are left out. The limit bounds what one tool result may add
+    to a record; its leaves are all kept.
     """
     found: list[str] = []
     waiting = [value]
