@@ -21,6 +21,9 @@ from penstock.proxy.governance import Governance
 from penstock.wire import edits
 from penstock.wire.family import Refusal
 from penstock.wire.json_leaves import parse
+from penstock.wire.jsonrpc_refusal import problem_refusal
+
+UNREADABLE = "penstock.unreadable"  # stands where a rule's id does
 
 # An edited body no longer fits these: the caller signed or hashed what it sent.
 BODY_SIGNATURES = ("content-md5", "digest", "content-digest", "x-amz-content-sha256", "signature")
@@ -55,7 +58,7 @@ class Govern:
             live.decision = decide(policy, live.call, state, time.time())
         else:
             enforced = policy.mode == "enforce" and policy.on_error == "deny"
-            live.decision = refused(live, "penstock.unreadable", unread, enforced)
+            live.decision = refused(live, UNREADABLE, unread, enforced)
             live.decision.policy_hash = policy.hash
         live.check_seconds += time.perf_counter() - began
 
@@ -124,8 +127,13 @@ def refused(live: LiveCall, rule: str, message: str, enforced: bool) -> Decision
     """A denial by the proxy itself, in the words of a Decision."""
     decision = Decision(verdict="deny" if enforced else "allow", would="deny")
     decision.reasons.append(Reason(rule, "deny", "deny", message, enforced))
-    if enforced:
-        decision.refusal = Refusal(403, "policy_denied", message, rule, live.call.id)
+    exchange = live.call.exchange
+    if enforced and exchange.mcp is not None and exchange.problem is not None:
+        decision.refusal = problem_refusal(exchange, rule, live.call.id)
+    elif enforced:
+        decision.refusal = Refusal(
+            403, "policy_denied", message, rule, live.call.id, call=exchange.mcp
+        )
     return decision
 
 
