@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 
 import pytest
@@ -108,6 +109,21 @@ def test_sealed_fields_are_not_editable_but_a_tools_argument_of_that_name_is() -
     body = b'{"signature": "abc", "tools": [{"signature": "def"}]}'
     editable = {leaf.text: leaf.editable for leaf in json_leaves.read(body, zones).leaves}
     assert editable == {"abc": False, "def": True}
+
+
+def test_encoded_bytes_are_blobs_only_where_bytes_belong() -> None:
+    """A key of ten thousand letters is text: nobody hides it by writing no blank."""
+    long = "sk-" + "Ab0_" * 3000
+    leaves = json_leaves.read(json.dumps({"content": long, "image_url": {"url": long}}).encode())
+    assert [leaf.blob for leaf in leaves.leaves] == [False, True]
+
+
+def test_a_text_document_in_a_data_url_is_read_and_not_editable() -> None:
+    url = "data:text/plain;charset=utf-8;base64," + base64.b64encode(b"my SECRET").decode()
+    (leaf,) = json_leaves.read(json.dumps({"file_data": url}).encode()).leaves
+    assert (leaf.text, leaf.editable) == ("my SECRET", False)
+    broken = json_leaves.read(b'{"file_data": "data:text/plain;base64,@"}').leaves[0]
+    assert broken.text == "data:text/plain;base64,@"
 
 
 def test_encoded_bytes_are_marked_and_prose_is_not() -> None:

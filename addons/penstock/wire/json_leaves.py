@@ -7,6 +7,8 @@ named in ``Reading.problem``: what is judged must be what is sent. Nothing here 
 
 from __future__ import annotations
 
+import base64
+import binascii
 import json
 import re
 from collections.abc import Mapping
@@ -38,6 +40,16 @@ _LONE = re.compile(
     r"|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
     re.DOTALL,
 )
+_TEXT_URL = re.compile(
+    r"data:(?:text/[\w.+-]+|application/(?:json|xml|yaml|x-ndjson|jsonl))[^,]{0,100};base64,"
+)
+# Fields that carry encoded bytes. Anywhere else base64 is text to judge: a long key looks so.
+_MEDIA = frozenset(
+    (
+        "data", "url", "image_url", "file_url", "file_data", "b64_json", "bytes", "image", "audio",
+        "video", "video_url", "mask", "result", "partial_image_b64", "embedding", "images",
+    )
+)  # fmt: skip
 _ESCAPE = re.compile(rb"\\(?:u0022|.)", re.DOTALL)
 # Constants of the formats themselves: they cannot hold a finding and are most of all strings.
 _VOCABULARY = frozenset(
@@ -267,11 +279,27 @@ def _leaf(text: str, path: Path, zone: Zone, zones: ZoneMap, name: str | None) -
     # Inside what a tool takes and declares the same names are ordinary fields.
     if name in zones.sealed and zone != "tool_arguments" and zone != "tool_definition":
         return Leaf(path, text, zone, False)
-    if len(text) >= MIN_BLOB_LENGTH and is_blob(text):
-        return Leaf(path, text, zone, blob=True)
+    if name in _MEDIA:
+        shown = _text_inside(text)
+        if shown is not None:
+            return Leaf(path, shown, zone, False)
+        if is_blob(text):
+            return Leaf(path, text, zone, blob=True)
     if name in zones.nested and (zone == "tool_arguments" or text[:1] in "{["):
         return Leaf(path, unescape(text), zone, True, True)
     return Leaf(path, text, zone)
+
+
+def _text_inside(text: str) -> str | None:
+    """The text of a ``data:`` URL of a textual type: a document to read like any other."""
+    match = _TEXT_URL.match(text)
+    if match is None:
+        return None
+    try:
+        # Strictly: a lenient decoder would pass over words written between the base64.
+        return base64.b64decode(text[match.end() :], validate=True).decode("utf-8", "replace")
+    except (binascii.Error, ValueError):
+        return None
 
 
 def is_blob(text: str) -> bool:
