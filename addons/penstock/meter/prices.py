@@ -14,7 +14,7 @@ import asyncio
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -22,9 +22,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from penstock.exchange import Usage
+from penstock.meter.priced_shapes import Counts, PricedShapes, counts_of
 
 if TYPE_CHECKING:
-    from genai_prices.types import ModelInfo, Provider
+    from genai_prices.types import ModelInfo, Provider, UsageExtractor
 
 SOURCE = "genai-prices"
 SOURCE_ESTIMATED = "genai-prices, tokens estimated"
@@ -82,6 +83,8 @@ class Prices:
     def __init__(self) -> None:
         self._loading = threading.Lock()
         self._models: OrderedDict[tuple[str, str], ModelInfo | None] = OrderedDict()
+        self._shapes = PricedShapes()
+        self._extractors: dict[tuple[str, str], Sequence[UsageExtractor]] = {}  # by API family
 
     @property
     def loaded(self) -> bool:
@@ -117,11 +120,34 @@ class Prices:
             return Price(None, MODEL_UNKNOWN)
         moment = datetime.fromtimestamp(now, UTC) if now else datetime.now(UTC)
         try:
-            consumed = _consumption(known, api or "", usage)
-            total = model.calc_price(consumed, known, genai_request_timestamp=moment).total_price
+            total = self._total(known, model, api or "", usage, moment)
         except (ValueError, LookupError, TypeError, ArithmeticError):
             return Price(None, USAGE_UNKNOWN)
         return Price(total, SOURCE_ESTIMATED if usage.estimated else SOURCE)
+
+    def _total(
+        self, provider: Provider, model: ModelInfo, api: str, usage: Usage, moment: datetime
+    ) -> Decimal:
+        """As genai-prices has it: asked for the first usage of a shape, followed for the next."""
+        extractors = self._extractors_of(provider, api)
+        counts, prices = _counts(extractors, usage), model.get_prices(moment)
+        total = self._shapes.total(prices, counts) if counts else None
+        if total is None:
+            consumed = _consumption(provider, extractors, usage)
+            total = model.calc_price(consumed, provider, genai_request_timestamp=moment).total_price
+            if counts:
+                self._shapes.learn(prices, counts)
+        return total
+
+    def _extractors_of(self, provider: Provider, api: str) -> Sequence[UsageExtractor]:
+        """What reads the usage of this API at this provider, best first."""
+        found = self._extractors.get((provider.id, api))
+        if found is None:
+            offered = {one.api_flavor: one for one in reversed(provider.extractors or ())}
+            wanted = next(flavors for start, flavors in FLAVORS if api.startswith(start))
+            found = [offered[flavor] for flavor in wanted if flavor in offered]
+            self._extractors[provider.id, api] = found
+        return found
 
     def _load(self) -> Mapping[str, Provider]:
         with self._loading:  # two first calls at a time load once
@@ -153,37 +179,46 @@ def _reported(usage: Usage) -> bool:
     return usage.input_total is not None or usage.input_tokens is not None
 
 
-def _consumption(provider: Provider, api: str, usage: Usage) -> Any:
+def _counts(extractors: Sequence[UsageExtractor], usage: Usage) -> Counts | None:
+    """What ``_consumption`` reads where a usage is ordinary, None where it is not."""
+    if not usage.raw:
+        counts = _given(usage)
+        return {name: count for name, count in counts.items() if count is not None}
+    if not extractors or "billed_units" in extractors[0].root:  # Cohere: inside, or outside
+        return None
+    return counts_of(extractors[0], _completed(usage.raw))
+
+
+def _consumption(provider: Provider, extractors: Sequence[UsageExtractor], usage: Usage) -> Any:
     """The units to pay for: read from the provider's own object, else from our totals."""
     if usage.raw:
         body = _completed(usage.raw)
-        for flavor in _flavors(provider, api):
+        for extractor in extractors:
+            flavor = extractor.api_flavor
             try:
-                return provider.extract_usage(_rooted(provider, flavor, body), api_flavor=flavor)[1]
+                return provider.extract_usage(_rooted(extractor, body), api_flavor=flavor)[1]
             except ValueError:  # another flavour's fields
                 continue
     if not _reported(usage):
         raise ValueError("no usage")
     from genai_prices import Usage as Consumption
 
-    return Consumption(
-        input_tokens=usage.input_tokens if usage.input_total is None else usage.input_total,
-        output_tokens=usage.output_tokens if usage.output_total is None else usage.output_total,
-        cache_read_tokens=usage.cache_read_tokens,
-        cache_write_tokens=usage.cache_write_tokens,
-    )
+    return Consumption(**_given(usage))
 
 
-def _flavors(provider: Provider, api: str) -> list[str]:
-    offered = {extractor.api_flavor for extractor in provider.extractors or ()}
-    wanted = next(flavors for start, flavors in FLAVORS if api.startswith(start))
-    return [flavor for flavor in wanted if flavor in offered]
+def _given(usage: Usage) -> dict[str, int | None]:
+    """Our totals under genai-prices' names."""
+    return {
+        "input_tokens": usage.input_tokens if usage.input_total is None else usage.input_total,
+        "output_tokens": usage.output_tokens if usage.output_total is None else usage.output_total,
+        "cache_read_tokens": usage.cache_read_tokens,
+        "cache_write_tokens": usage.cache_write_tokens,
+    }
 
 
-def _rooted(provider: Provider, flavor: str, raw: Mapping[str, Any]) -> Mapping[str, Any]:
+def _rooted(extractor: UsageExtractor, raw: Mapping[str, Any]) -> Mapping[str, Any]:
     """The usage object where this extractor looks for it in an answer."""
-    found = next(one for one in provider.extractors or () if one.api_flavor == flavor)
-    names = [found.root] if isinstance(found.root, str) else list(found.root)
+    names = [extractor.root] if isinstance(extractor.root, str) else list(extractor.root)
     body: Mapping[str, Any] = raw
     for name in reversed(names):
         if body is raw and name == "billed_units" and name in raw:  # Cohere: the inner object
