@@ -13,6 +13,7 @@ from penstock.proxy.deadlines import Deadlines
 from penstock.proxy.settings import Limits
 from tests.proxy.raw import (
     HOST,
+    OK,
     RawUpstream,
     RunningProxy,
     TestCa,
@@ -135,6 +136,28 @@ def test_a_slow_answer_that_keeps_moving_is_not_cut(
         client.post(HOST, "/slow")
         answer = client.answer()
     assert (answer.body, answer.complete) == (b"x" * 10, True)
+
+
+def test_an_upstream_connection_idle_for_long_is_not_used_again(
+    tmp_path_factory: pytest.TempPathFactory, ca: TestCa
+) -> None:
+    """A gateway in between may have forgotten it; a fresh one is opened, the old one closed."""
+    with (
+        RawUpstream(context=ca.context(HOST)) as upstream,
+        running_proxy(
+            tmp_path_factory.mktemp("state"),
+            connect_to={f"{HOST}:443": upstream.port},
+            upstream_ca=ca.pem,
+            limits={"reuse_seconds": 0.3},
+        ) as proxy,
+        proxy.tunnel(HOST) as client,
+    ):
+        for pause, connections in ((0.0, 1), (0.05, 1), (0.5, 2), (0.05, 2)):
+            time.sleep(pause)
+            client.post(HOST)
+            assert client.answer().raw == OK
+            assert upstream.connections == connections
+        wait_for(lambda: len(upstream.closed_at) == 1)
 
 
 class Call:

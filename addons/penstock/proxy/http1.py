@@ -8,6 +8,7 @@ a way past every check); error pages are ours. Parsing itself stays the stock co
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import Any
 
 import h11
@@ -279,6 +280,14 @@ class Client(_Reading, Http1Client):
         self.body_reader = make_body_reader(size)
         self.state = self.read_body
         yield from self.state(event)
+
+    def mark_done(
+        self, *, request: bool = False, response: bool = False
+    ) -> layer.CommandGenerator[None]:
+        """One direction is complete; when both are, the connection is idle."""
+        yield from super().mark_done(request=request, response=response)
+        if self.request is None:
+            self.runtime.idle_since[self.conn] = monotonic()
 
     def _closed_before_head(self) -> layer.CommandGenerator[None]:
         if self.conn.state & ConnectionState.CAN_WRITE:

@@ -7,7 +7,9 @@ request (the stock layer answers every later request with the first connection e
 
 from __future__ import annotations
 
-from mitmproxy.connection import ConnectionState, Server
+from time import monotonic
+
+from mitmproxy.connection import Connection, ConnectionState, Server
 from mitmproxy.proxy import commands, events, layer, tunnel
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers import tls
@@ -50,8 +52,9 @@ class Http(HttpLayer):
         elif isinstance(event, events.ConnectionEvent) and event.connection not in self.connections:
             return  # the last words of an upstream we have forgotten
         yield from super()._handle_event(event)
-        if isinstance(event, events.ConnectionClosed):
-            self._forget_dead()
+        if isinstance(event, events.ConnectionClosed) and event.connection in self.connections:
+            # Not the others that are closed: in an outer layer they may just be opening.
+            self._forget(event.connection)
 
     def make_stream(self, stream_id: int) -> Commands:
         """A new exchange begins."""
@@ -85,7 +88,9 @@ class Http(HttpLayer):
                 if connection in self.waiting_for_establishment:
                     self.waiting_for_establishment[connection].append(event)
                     return
-                if connection.connected and self._may_share(connection):
+                if connection.connected and self._too_old(connection):
+                    yield commands.CloseConnection(connection)
+                elif connection.connected and self._may_share(connection):
                     stream = self.command_sources.pop(event)
                     yield from self.event_to_child(
                         stream, GetHttpConnectionCompleted(event, (connection, None))
@@ -93,18 +98,24 @@ class Http(HttpLayer):
                     return
         yield from self._open(event)
 
-    def _may_share(self, connection: object) -> bool:
+    def _too_old(self, connection: Connection) -> bool:
+        since = self.runtime.idle_since.get(connection)
+        return (
+            since is not None and monotonic() - since > self.runtime.settings.limits.reuse_seconds
+        )
+
+    def _may_share(self, connection: Connection) -> bool:
         """One HTTP/1 upstream connection cannot carry several HTTP/2 streams of a client."""
-        return self.context.client.alpn != b"h2" or getattr(connection, "alpn", None) == b"h2"
+        return self.context.client.alpn != b"h2" or connection.alpn == b"h2"
 
     def _forget_dead(self) -> None:
         for connection in list(self.connections):
-            if (
-                connection is not self.context.client
-                and connection not in self.waiting_for_establishment
-                and connection.state is ConnectionState.CLOSED
-            ):
-                del self.connections[connection]
+            if connection not in self.waiting_for_establishment:
+                self._forget(connection)
+
+    def _forget(self, connection: Connection) -> None:
+        if connection != self.context.client and connection.state is ConnectionState.CLOSED:
+            del self.connections[connection]
 
     def _open(self, event: GetHttpConnection) -> Commands:
         context = self.context.fork()

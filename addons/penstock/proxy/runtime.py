@@ -10,8 +10,9 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
+from mitmproxy.connection import Connection
 from mitmproxy.hooks import Hook
 
 from penstock.proxy.deadlines import Deadlines
@@ -87,5 +88,6 @@ class Runtime:
     draining: bool = False
     failures: Counter[str] = field(default_factory=Counter)  # "hook:deny" -> times
     own_ports: set[int] = field(default_factory=set)
+    idle_since: WeakKeyDictionary[Connection, float] = field(default_factory=WeakKeyDictionary)
     run_hook: RunHook = _nothing
     exchanges: WeakSet[Any] = field(default_factory=WeakSet)  # streams, running or just over

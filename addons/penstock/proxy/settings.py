@@ -20,6 +20,9 @@ FIRST_BYTE_SECONDS = 600.0
 IDLE_SECONDS = 345.0
 # TCP and name resolution only: two SYN retransmissions (1 s + 2 s) and a slow resolver.
 CONNECT_SECONDS = 15.0
+# Load balancers close idle connections after 60 s or more, NAT gateways forget them without a
+# word. A connection that old is not used again: a call sent into it would wait for nothing.
+REUSE_SECONDS = 50.0
 # Kubernetes grants 30 s between SIGTERM and SIGKILL; leave five to write the last records.
 DRAIN_SECONDS = 25.0
 # Four times what common servers accept (nginx 8-32 KiB, Node 16 KiB): long tokens fit.
@@ -38,6 +41,7 @@ class Limits:
     connect_seconds: float = CONNECT_SECONDS
     first_byte_seconds: float = FIRST_BYTE_SECONDS  # from the request's last byte to the head
     idle_seconds: float = IDLE_SECONDS  # between two pieces of an answer's body
+    reuse_seconds: float = REUSE_SECONDS  # how long an idle upstream connection is kept in use
     drain_seconds: float = DRAIN_SECONDS
 
 
