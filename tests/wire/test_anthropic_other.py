@@ -8,6 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from penstock.wire import recognise
 from penstock.wire.anthropic_other import (
     AnthropicBatches,
     AnthropicComplete,
@@ -50,6 +51,9 @@ def test_a_count_is_no_consumption() -> None:
     exchange = read(family, "/v1/messages/count_tokens", fixture("anthropic/request.json"))
     answer, _ = answered(family, exchange, {"input_tokens": 43})
     assert (answer.usage.counted_tokens, answer.usage.input_tokens) == (43, None)
+    vertex = "/v1/projects/p/locations/l/publishers/anthropic/models/count-tokens:rawPredict"
+    asked = request(vertex, {"model": "claude-sonnet-4-5", "messages": []})
+    assert recognise(asked, destination()).api == "anthropic.count_tokens"
 
 
 def test_the_old_completion_is_read_plain_and_streamed() -> None:

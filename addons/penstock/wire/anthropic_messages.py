@@ -30,7 +30,9 @@ class AnthropicMessages(JsonFamily):
     """``POST /v1/messages`` and its Vertex form."""
 
     api = "anthropic.messages"
-    path = re.compile(r"/v1/messages$|/publishers/anthropic/models/[^/:]+:(stream)?[rR]awPredict$")
+    path = re.compile(
+        r"/v1/messages$|/publishers/anthropic/models/(?!count-tokens:)[^/:]+:(stream)?[rR]awPredict$"
+    )
 
     def fill_request(
         self, exchange: Exchange, request: HttpRequest, document: dict[str, Any], marks: Marks

@@ -29,11 +29,13 @@ from penstock.wire.zones import Mark, Marks
 
 
 class AnthropicCountTokens(AnthropicMessages):
-    """``POST /v1/messages/count_tokens``."""
+    """``POST /v1/messages/count_tokens``; on Vertex a model called ``count-tokens``."""
 
     api = "anthropic.count_tokens"
     operation = "count_tokens"
-    path = re.compile(r"/v1/messages/count_tokens$")
+    path = re.compile(
+        r"/v1/messages/count_tokens$|/publishers/anthropic/models/count-tokens:rawPredict$"
+    )
 
     def fill_answer(
         self, exchange: Exchange, answer: HttpAnswer, document: Any, marks: Marks

@@ -12,7 +12,7 @@ from typing import Any
 from penstock.exchange import Answer, CallError, Exchange, Message, Part, Usage, Zone
 from penstock.wire.anthropic_content import read_block
 from penstock.wire.family import Channel, Delta
-from penstock.wire.growing import Growing
+from penstock.wire.growing import KEPT_PARTS_MAX, Growing
 from penstock.wire.json_family import started_answer, string_deltas
 from penstock.wire.loose import as_count, as_dict, as_text, at, total
 from penstock.wire.zones import Mark, Marks
@@ -75,8 +75,9 @@ class AnthropicReader:
         block = as_dict(event.get("content_block"))
         marks: Marks = {("content_block",): Mark("assistant")}
         parts = read_block(block, ("content_block",), "assistant", marks)
-        self.parts[index] = parts
-        self.message.parts += parts
+        taken = self.growing.take(self.message, parts)
+        if taken:
+            self.parts[index] = taken
         marks[("type",)] = marks[("content_block", "type")] = Mark(editable=False)
         marks[("content_block", "id")] = marks[("content_block", "name")] = Mark(editable=False)
         deltas = string_deltas(event, marks, (index,))
@@ -97,7 +98,8 @@ class AnthropicReader:
         if self.parts.get(index):
             self.growing.add(self.parts[index][0], text)
         channel = Channel((index, field), zone, nested=kind == "input_json_delta")
-        self.channels.setdefault(index, set()).add(channel)
+        if len(self.channels) < KEPT_PARTS_MAX:
+            self.channels.setdefault(index, set()).add(channel)
         return [Delta(channel, ("delta", field), text)]
 
     def _stop(self, index: int) -> list[Delta]:
@@ -113,7 +115,7 @@ class AnthropicReader:
         explanation = as_text(details.get("explanation"))
         if not explanation:
             return []
-        self.message.parts.append(Part("refusal", text=explanation))
+        self.growing.take(self.message, [Part("refusal", text=explanation)])
         path = ("delta", "stop_details", "explanation")
         return [Delta(Channel(("explanation",), "refusal"), path, explanation, last=True)]
 

@@ -19,7 +19,7 @@ from penstock.wire.bedrock_content import (
 )
 from penstock.wire.bedrock_family import BedrockFamily, BedrockStreamFamily, stream_error
 from penstock.wire.family import AnswerReader, Channel, Delta, Family
-from penstock.wire.growing import Growing
+from penstock.wire.growing import KEPT_PARTS_MAX, Growing
 from penstock.wire.json_family import started_answer, string_deltas
 from penstock.wire.loose import as_count, as_dict, as_text, at
 from penstock.wire.zones import Mark, Marks
@@ -168,9 +168,12 @@ class ConverseReader:
     def _start(self, event: dict[str, Any], index: int) -> list[Delta]:
         call = as_dict(at(event, "start", "toolUse"))
         if call:
-            self.parts[index] = call_part(call)
-            self.message.parts.append(self.parts[index])
+            self._begin(index, call_part(call))
         return []
+
+    def _begin(self, index: int, part: Part) -> None:
+        if self.growing.take(self.message, [part]):
+            self.parts[index] = part
 
     def _delta(self, event: dict[str, Any], index: int) -> list[Delta]:
         delta = as_dict(event.get("delta"))
@@ -193,13 +196,14 @@ class ConverseReader:
         self, index: int, kind: str, path: tuple[str, ...], text: str, zone: Zone
     ) -> list[Delta]:
         if index not in self.parts:
-            self.parts[index] = Part("reasoning" if kind == "reasoning" else "text")
-            self.message.parts.append(self.parts[index])
-        self.growing.add(self.parts[index], text)
+            self._begin(index, Part("reasoning" if kind == "reasoning" else "text"))
+        if index in self.parts:
+            self.growing.add(self.parts[index], text)
         if not text:
             return []
         channel = Channel((index, kind), zone, nested=kind == "input")
-        self.channels.setdefault(index, set()).add(channel)
+        if len(self.channels) < KEPT_PARTS_MAX:
+            self.channels.setdefault(index, set()).add(channel)
         return [Delta(channel, path, text)]
 
 

@@ -55,10 +55,11 @@ class CohereV1Reader:
 
     def _calls(self, event: dict[str, Any], marks: Marks) -> None:
         marks[("tool_calls",)] = Mark("tool_arguments")
-        self.message.parts += [
+        calls = [
             Part("tool_call", name=as_text(call.get("name")), arguments=call.get("parameters"))
             for call in as_dicts(event.get("tool_calls"))
         ]
+        self.growing.take(self.message, calls)
 
     def _end(self, event: dict[str, Any], marks: Marks) -> list[Delta]:
         whole = as_dict(event.get("response"))
@@ -137,12 +138,14 @@ class CohereV2Reader:
         function = as_dict(call.get("function"))
         if kind == "tool-call-start" or index not in self.calls:
             name, identity = as_text(function.get("name")), as_text(call.get("id"))
-            self.calls[index] = Part("tool_call", name=name, id=identity)
-            self.message.parts.append(self.calls[index])
+            part = Part("tool_call", name=name, id=identity)
+            if self.growing.take(self.message, [part]):
+                self.calls[index] = part
         piece = as_text(function.get("arguments"))
         if not piece:
             return []
-        self.growing.add(self.calls[index], piece)
+        if index in self.calls:
+            self.growing.add(self.calls[index], piece)
         channel = Channel((index, "arguments"), "tool_arguments", nested=True)
         return [Delta(channel, (*path, "function", "arguments"), piece)]
 

@@ -88,6 +88,7 @@ class GenerateContent(GoogleFamily):
     """``POST …/models/{model}:generateContent``."""
 
     api = "google.generate_content"
+    operation = "generate_content"
     path = re.compile(r":generateContent$")
 
     def fill_request(

@@ -123,9 +123,9 @@ class InteractionReader:
         if kind == "step.start":
             step = as_dict(event.get("step"))
             parts = _step(step, ("step",), marks)
-            self.message.parts += parts
-            if parts and parts[0].kind == "tool_call":
-                self.calls[index] = parts[0]
+            taken = self.growing.take(self.message, parts)
+            if taken and taken[0].kind == "tool_call":
+                self.calls[index] = taken[0]
         if whole:
             for field in ("id", "status", "object", "model", "created", "updated", "service_tier"):
                 marks[("interaction", field)] = Mark(editable=False)
@@ -159,7 +159,8 @@ class InteractionReader:
             ("event_type",): Mark(editable=False),
             ("delta", "type"): Mark(editable=False),
         }
-        self.message.parts += _step(delta, ("delta",), marks) if kind == "function_call" else []
+        if kind == "function_call":
+            self.growing.take(self.message, _step(delta, ("delta",), marks))
         return string_deltas(event, marks, (index,))
 
 

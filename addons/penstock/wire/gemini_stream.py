@@ -88,7 +88,7 @@ class GeminiReader:
             pieces = as_list(as_dict(call).get("partialArgs"))
             if pieces:
                 return self._partial(as_dict(call), (*path, name), index, message, marks)
-            message.parts += read_part(part, path, "assistant", marks)
+            self.growing.take(message, read_part(part, path, "assistant", marks))
             return []
         thought = part.get("thought") is True
         kind: PartKind = "reasoning" if thought else "text"
@@ -105,9 +105,10 @@ class GeminiReader:
         """Arguments that arrive in pieces, each at its JSON path (Vertex, streamed arguments)."""
         marks[path] = Mark("tool_arguments")
         if as_text(call.get("name")) or not message.parts or message.parts[-1].kind != "tool_call":
-            message.parts += read_part({"functionCall": call}, path, "assistant", {})
-            message.parts[-1].arguments = {}
-        arguments = message.parts[-1].arguments
+            begun = read_part({"functionCall": call}, path, "assistant", {})
+            begun[0].arguments = {}
+            self.growing.take(message, begun)
+        arguments = as_dict(message.parts[-1].arguments)
         deltas: list[Delta] = []
         for position, piece in enumerate(as_list(call.get("partialArgs"))):
             place = (*path, "partialArgs", position)

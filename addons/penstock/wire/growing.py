@@ -11,22 +11,40 @@ from typing import Any
 
 from penstock.exchange import Message, Part, PartKind
 
+# What is kept of one answer's texts for records and limits; the rest streams by unkept.
+KEPT_CHARACTERS_MAX = 1024 * 1024
+# Blocks and calls of one answer; provider streams stay below 100.
+KEPT_PARTS_MAX = 10_000
+
 
 class Growing:
     """The parts of one streamed answer that still grow."""
 
     def __init__(self) -> None:
         self._pieces: dict[int, tuple[Part, list[str]]] = {}
+        self._room = KEPT_CHARACTERS_MAX
+
+    def take(self, message: Message, parts: list[Part]) -> list[Part]:
+        """Put new parts at the end of the message; answers those there was room for."""
+        taken = parts[: max(0, KEPT_PARTS_MAX - len(message.parts))]
+        message.parts += taken
+        return taken
 
     def add(self, part: Part, piece: str) -> None:
         """One more piece of the part's text, or of a call's arguments."""
+        if len(piece) > self._room:
+            self._room = 0  # a text with holes would be worse than a beginning
+            return
+        self._room -= len(piece)
         self._pieces.setdefault(id(part), (part, []))[1].append(piece)
 
     def say(self, message: Message, kind: PartKind, piece: str) -> None:
         """One more piece of text at the end of the message, in a new part if the kind changes."""
-        if not message.parts or message.parts[-1].kind != kind:
-            message.parts.append(Part(kind))
-        self.add(message.parts[-1], piece)
+        last = message.parts[-1:]
+        if not last or last[0].kind != kind:
+            last = self.take(message, [Part(kind)])
+        if last:
+            self.add(last[0], piece)
 
     def settle(self) -> None:
         """Put the joined pieces into their parts; arguments are parsed where they are JSON."""

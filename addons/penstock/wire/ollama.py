@@ -203,8 +203,7 @@ class OllamaReader:
         marks: Marks = {(field,): _SEALED for field in ("model", "created_at", "done_reason")}
         marks[("message", "role")] = _SEALED
         marks[("message", "tool_calls")] = Mark("tool_arguments")
-        calls = read_calls(said)
-        self.message.parts += calls
+        self.growing.take(self.message, read_calls(said))
         deltas: list[Delta] = []
         for text, path, thought in (
             (said.get("thinking"), ("message", "thinking"), True),

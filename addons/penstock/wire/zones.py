@@ -38,6 +38,7 @@ SEALED_FIELDS = frozenset(
 )
 
 _BASE64_BYTES = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_=\r\n"
+_HOLDS_TEXT = (str, dict, list)
 _TEXT_MIME_TYPES = ("text/", "application/json", "application/xml", "application/yaml")
 
 
@@ -85,10 +86,16 @@ def leaves(document: Any, marks: Mapping[Path, Mark]) -> tuple[list[Leaf], str |
                 for key in value
                 if not _is_field_name(key)
             ]
-            waiting += [((*path, key), child, mark) for key, child in reversed(value.items())]
+            waiting += [
+                ((*path, key), child, mark)
+                for key, child in reversed(value.items())
+                if isinstance(child, _HOLDS_TEXT)
+            ]
         elif isinstance(value, list):
             waiting += [
-                ((*path, index), value[index], mark) for index in range(len(value) - 1, -1, -1)
+                ((*path, index), value[index], mark)
+                for index in range(len(value) - 1, -1, -1)
+                if isinstance(value[index], _HOLDS_TEXT)
             ]
     return found, problem
 
