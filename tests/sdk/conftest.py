@@ -33,6 +33,9 @@ rules:
   - id: one-call-a-day
     limit: {requests: 1, every: 1d, per: [workload, model]}
     when: call.model == "gpt-5-day" || call.model == "claude-day"
+  - id: measured
+    limit: {tokens: 1_000_000, every: 1h, per: [workload]}
+    when: call.model == "gpt-5-limited"
 """
 
 

@@ -144,3 +144,30 @@ def test_a_minute_limit_lets_the_sdk_retry(through_proxy: Penstock) -> None:
     assert 1 <= int(headers["retry-after"]) <= 60
     assert 0 < float(headers["retry-after-ms"]) <= 60_000
     assert "x-should-retry" not in headers
+
+
+def test_a_stream_under_a_token_limit_is_settled_with_the_providers_numbers(
+    through_proxy: Penstock, provider: Provider
+) -> None:
+    """Usage is asked for upstream and hidden from a caller that did not ask."""
+    client = openai.OpenAI(api_key=KEY)
+    before = len(through_proxy.records())
+    stream = client.chat.completions.create(
+        model="gpt-5-limited", messages=ask("count me"), stream=True
+    )
+    chunks = list(stream)
+    assert all(chunk.choices for chunk in chunks)
+    assert b'"stream_options":{"include_usage":true}' in provider.received[-1]
+    usage = through_proxy.records(before + 1)[-1]["usage"]
+    assert usage == {"input": 2, "output": 3}
+
+
+def test_a_stream_without_a_limit_is_sent_as_it_is(
+    through_proxy: Penstock, provider: Provider
+) -> None:
+    """Nothing is added to a call no limit has to measure; its usage is an estimate, marked so."""
+    client = openai.OpenAI(api_key=KEY)
+    before = len(through_proxy.records())
+    list(client.chat.completions.create(model="gpt-5-mini", messages=ask("hi"), stream=True))
+    assert b"stream_options" not in provider.received[-1]
+    assert through_proxy.records(before + 1)[-1]["usage"]["estimated"] is True

@@ -20,6 +20,7 @@ from penstock.proxy.governance import Governance
 from penstock.proxy.judge import judge
 from penstock.wire.content_coding import Decoder
 from penstock.wire.family import Channel, Framing, Refusal
+from penstock.wire.openai_chat import is_usage_only
 from penstock.wire.stream import AnswerStream, ChannelScanner
 
 # How much of a stream is looked at to tell its framing when its head does not say.
@@ -70,6 +71,7 @@ class AnswerTransform:
             framing,
             self.scanner if live.scanner_for is not None else None,
             coding=coding,
+            hide=is_usage_only if live.hides_usage_chunk else None,
             on_problem=self.unreadable,
         )
 

@@ -60,7 +60,7 @@ class LiveCall:
     @property
     def may_change_answer(self) -> bool:
         """True when some rule may change a byte of the answer."""
-        return self.scanner_for is not None or self.hidden is not None
+        return bool(self.scanner_for or self.hidden or self.hides_usage_chunk)
 
     @property
     def answered_well(self) -> bool:

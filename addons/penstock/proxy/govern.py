@@ -22,11 +22,15 @@ from penstock.wire import edits
 from penstock.wire.family import Refusal
 from penstock.wire.json_leaves import parse
 from penstock.wire.jsonrpc_refusal import problem_refusal
+from penstock.wire.openai_chat import ask_for_usage as add_usage
 
 UNREADABLE = "penstock.unreadable"  # stands where a rule's id does
 
 # An edited body no longer fits these: the caller signed or hashed what it sent.
 BODY_SIGNATURES = ("content-md5", "digest", "content-digest", "x-amz-content-sha256", "signature")
+# Who reports a chat stream's usage only when asked, and the limits that need to know it.
+CHAT, ASKED = "openai.chat_completions", ("openai", "azure")
+MEASURED = ("tokens", "input_tokens", "output_tokens", "usd")
 SIGNED_SCHEMES = ("AWS4-", "Signature ")
 
 
@@ -47,7 +51,9 @@ class Govern:
                 return
             if live.decision.edits:
                 self.edit(live, flow)
-            self.prepare_answer(live, flow)
+            if live.outcome != "refused":
+                self.ask_for_usage(live, flow)
+                self.prepare_answer(live, flow)
 
     def decide(self, live: LiveCall, flow: http.HTTPFlow) -> None:
         policy = self.governance.policy
@@ -89,20 +95,41 @@ class Govern:
             live.decision.edits.clear()
             denied = refused(live, live.decision.reasons[0].rule, message, enforced=True)
             denied.findings = live.decision.findings
+            denied.reservations = live.decision.reservations  # to be released
             denied.policy_hash = live.decision.policy_hash
             live.decision = denied
             self.refuse(live, flow)
             return
         body = edits.apply(live.request.body, live.decision.edits)
-        headers = flow.request.headers
         if live.call.exchange.mcp is not None:
             # Arguments that are repeated in headers must stay the same there.
             before = live.call.exchange.document
-            headers.update(follow_edits(live.request.headers, before, parse(body).value))
+            changed = follow_edits(live.request.headers, before, parse(body).value)
+            flow.request.headers.update(changed)
+        self.send_instead(flow, body)
+
+    def send_instead(self, flow: http.HTTPFlow, body: bytes) -> None:
+        """Put ``body``, without content coding, in place of the request's."""
+        headers = flow.request.headers
         headers.pop("content-encoding", None)  # what was judged is the decoded body
         flow.request.raw_content = body
         if "content-length" in headers:
             headers["content-length"] = str(len(body))
+
+    def ask_for_usage(self, live: LiveCall, flow: http.HTTPFlow) -> None:
+        """A chat stream under a token or money limit must say what it used.
+
+        OpenAI and Azure say it only when asked (``stream_options.include_usage``); the chunk
+        that carries it is hidden again from a caller that did not ask.
+        """
+        exchange = live.call.exchange
+        if not exchange.stream or exchange.api != CHAT or exchange.include_usage:
+            return
+        held = (claim for one in live.decision.reservations for claim in one.claims)
+        if live.call.destination.provider in ASKED and any(c.unit in MEASURED for c in held):
+            body = edits.apply(live.request.body, live.decision.edits)
+            self.send_instead(flow, add_usage(body))
+            live.hides_usage_chunk = True
 
     def refuse(self, live: LiveCall, flow: http.HTTPFlow) -> None:
         assert live.decision.refusal is not None  # a denial carries its refusal
