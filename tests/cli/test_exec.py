@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import ssl
@@ -260,6 +261,20 @@ def test_a_refusal_is_counted_with_its_rule(tmp_path: Path, upstream: Upstream) 
     assert "no-openai" in json.loads(finished.stdout)["error"]["message"]
     assert "1 call (api.openai.com 1), 1 refused by no-openai" in finished.stderr
     assert str(tmp_path / "s" / "audit.jsonl") in finished.stderr
+
+
+def test_two_at_once_on_one_state_directory_count_their_own_calls(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    """Two sessions of an agent on one laptop: the second proxy writes a log of its own."""
+    options = (*to(upstream), "--format", "json")
+    inner = arguments(
+        tmp_path, *options, command=("sh", "-c", f"curl -sS -d '{{}}' {URL}; curl -sS {URL}")
+    )
+    outer = execute(tmp_path, "sh", "-c", shlex.join(inner), options=options)
+    inside, outside = (json.loads(line) for line in outer.stderr.strip().splitlines())
+    assert (inside["calls"], outside["calls"]) == (2, 0)
+    assert inside["audit"] != outside["audit"]
 
 
 def test_the_certificate_clients_see_is_the_proxys(state: Path, upstream: Upstream) -> None:

@@ -22,7 +22,7 @@ Examples:
 @click.option(
     "--ready-file",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Written when the ports are open: JSON with listen, admin, pid.",
+    help="Written when the ports are open: JSON with listen, admin, pid, audit.",
 )
 @click.option(
     "--trust-dir",

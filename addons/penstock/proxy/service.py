@@ -126,6 +126,7 @@ class Service:
                 "listen": "{}:{}".format(*listening.proxy),
                 "admin": "{}:{}".format(*admin),
                 "pid": os.getpid(),
+                "audit": str(self.recording.audit.path),
             }
             draft = self.ready_file.with_name(f".{self.ready_file.name}.{os.getpid()}")
             draft.write_text(json.dumps(where))
