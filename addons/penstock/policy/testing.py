@@ -1,8 +1,9 @@
 """Policy tests: ``*_test.yaml`` beside the policy, decided by the same function as the traffic.
 
 A file is a list of cases ``{name, policy, call | calls | file+line, expect}``. ``calls`` is a
-sequence with ``at`` (seconds) for limits. ``expect`` may name verdict, would, rules, edits,
-findings, refusal, body_contains and body_lacks.
+sequence with ``at`` (seconds) for limits; ``uses`` is what a call takes from them, ``answer``
+a text that comes back. ``expect`` names verdict, would, rules, edits, findings, refusal, and
+what the body that leaves and the answer that arrives contain and lack.
 """
 
 from __future__ import annotations
@@ -10,14 +11,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from penstock.exchange import Caller, HttpRequest
+from penstock.exchange import Caller, HttpRequest, Leaf
 from penstock.policy.call import kind_of
-from penstock.policy.decide import decide
+from penstock.policy.decide import decide, decide_answer
 from penstock.policy.decision import Decision
 from penstock.policy.dry_state import DryState
 from penstock.policy.grants import tools_called
@@ -27,6 +29,7 @@ from penstock.policy.recorded import call_of, request_of
 from penstock.policy.rules.tools import server_url
 from penstock.policy.shipped import resolve
 from penstock.policy.shorthand import caller_from, request_from
+from penstock.policy.state import Estimate
 from penstock.wire import edits
 
 # A test file is written by hand.
@@ -34,7 +37,8 @@ FILE_BYTES_MAX = 4 * 1024 * 1024
 # When a sequence starts: a Monday noon, so that conditions on time have a known answer.
 EPOCH = 1_767_614_400.0
 
-CASE_KEYS = {"name", "policy", "call", "calls", "file", "line", "expect", "at"}
+STEP_KEYS = {"call", "file", "line", "expect", "at", "uses", "answer"}
+CASE_KEYS = {"name", "policy", "calls"} | STEP_KEYS
 EXPECT_KEYS = (
     "verdict",
     "would",
@@ -44,7 +48,11 @@ EXPECT_KEYS = (
     "refusal",
     "body_contains",
     "body_lacks",
+    "answer_verdict",
+    "answer_contains",
+    "answer_lacks",
 )
+USES_KEYS = {"input_tokens", "output_tokens", "usd"}
 
 
 @dataclass(slots=True, frozen=True)
@@ -126,24 +134,61 @@ def run_case(folder: Path, case: Any, report: Report) -> list[str]:
     """
     if not isinstance(case, dict) or not case.keys() >= {"name", "policy"}:
         raise ValueError("a case needs 'name' and 'policy'")
-    if unknown := case.keys() - CASE_KEYS:
-        raise ValueError(f"unknown key '{min(unknown)}'; allowed: {', '.join(sorted(CASE_KEYS))}")
     policy = load_policy(folder, str(case["policy"]))
     key = policy.files[0]
     report.rules.setdefault(key, set()).update(rule.id for rule in policy.rules)
     reached = report.reached.setdefault(key, set())
     state, wrong = DryState(policy), []
     steps = case.get("calls", [case])
-    if not isinstance(steps, list) or not steps:
+    if not isinstance(steps, list) or not steps or not all(isinstance(s, dict) for s in steps):
         raise ValueError("'calls' is a list of steps, each with 'call' and 'expect'")
     for number, step in enumerate(steps, 1):
+        known = CASE_KEYS if step is case else STEP_KEYS
+        if unknown := step.keys() - known:
+            raise ValueError(f"unknown key '{min(unknown)}'; allowed: {', '.join(sorted(known))}")
         request, caller = requested(folder, step)
         call = call_of(request, caller, f"test-{number}")
-        decision = decide(policy, call, state, EPOCH + float(step.get("at", 0)))
+        now = EPOCH + float(step.get("at", 0))
+        state.expected = used(step.get("uses"))
+        decision = decide(policy, call, state, now)
         reached |= rules_reached(policy, call, decision)
+        found = list(differences(step.get("expect"), decision, request))
+        if "answer" in step and decision.verdict != "deny":
+            answered = Leaf((), str(step["answer"]), "assistant")
+            judged = decide_answer(policy, call, [answered], state, now)
+            reached |= {reason.rule for reason in judged.reasons}
+            found += answer_differences(step["expect"], judged, answered)
         prefix = f"call {number}: " if len(steps) > 1 else ""
-        wrong += [prefix + text for text in differences(step.get("expect"), decision, request)]
+        wrong += [prefix + text for text in found]
     return wrong
+
+
+def used(uses: Any) -> Estimate | None:
+    """What a step says its call takes from limits; None leaves it to the estimator."""
+    if uses is None:
+        return None
+    if not isinstance(uses, dict) or uses.keys() - USES_KEYS:
+        raise ValueError(f"'uses' is a mapping of {', '.join(sorted(USES_KEYS))}")
+    return Estimate(
+        int(uses.get("input_tokens", 0)),
+        int(uses.get("output_tokens", 0)),
+        Decimal(str(uses.get("usd", 0))),
+    )
+
+
+def answer_differences(expect: Any, decision: Decision, leaf: Leaf) -> Iterator[str]:
+    """What of ``expect`` the answer does not fulfil, placeholders put back."""
+    want = expect.get("answer_verdict", decision.verdict)
+    if want != decision.verdict:
+        got = decision.verdict + because(decision, "verdict")
+        yield f"answer_verdict: expected {want}, got {got}"
+    arrives = edits.apply(leaf.text.encode(), decision.edits).decode()
+    for text in as_list(expect.get("answer_contains")):
+        if str(text) not in arrives:
+            yield f"answer_contains: {text!r} is not in the answer that would arrive"
+    for text in as_list(expect.get("answer_lacks")):
+        if str(text) in arrives:
+            yield f"answer_lacks: {text!r} is in the answer that would arrive"
 
 
 def load_policy(folder: Path, name: str) -> Policy:
