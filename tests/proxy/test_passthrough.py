@@ -6,9 +6,15 @@ import socket
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from penstock.proxy.deadlines import Deadlines
+from penstock.proxy.passthrough import Passthrough
+from penstock.proxy.runtime import Callbacks, Runtime, Wish
+from penstock.proxy.settings import EngineSettings, Limits
 from tests.proxy.raw import (
     HOST,
     OK,
@@ -22,10 +28,6 @@ from tests.proxy.raw import (
 OTHER = "git.example"
 DENIED = "chat.example"
 OPAQUE = "ssh.example"
-
-
-def greet(connection: socket.socket, request: bytes, number: int) -> bool:
-    return False
 
 
 @pytest.fixture(scope="module")
@@ -178,3 +180,62 @@ def test_a_client_that_does_not_trust_us_does_not_get_through(
             client.connect(HOST, 443)
             with pytest.raises(ssl.SSLCertVerificationError):
                 client.start_tls(HOST, Path(ca.pem))
+
+
+def hello(
+    mode: str, address: tuple[str, int] | None, server_name: str | None, *extensions: int
+) -> Any:
+    """A ClientHello as the core reports it."""
+    client = SimpleNamespace(proxy_mode=SimpleNamespace(type_name=mode), error=None)
+    return SimpleNamespace(
+        context=SimpleNamespace(client=client, server=SimpleNamespace(address=address, sni=None)),
+        client_hello=SimpleNamespace(
+            sni=server_name, extensions=[(kind, b"") for kind in extensions]
+        ),
+        ignore_connection=False,
+    )
+
+
+def decided(tmp_path: Path, data: Any, **wants: Wish) -> tuple[str, list[tuple[str, str]]]:
+    """What Passthrough makes of it, and what it reports."""
+    told: list[tuple[str, str]] = []
+    callbacks = Callbacks(
+        wants=lambda host, port: wants.get(host.replace(".", "_"), "tunnel"),
+        refused=lambda code, host: told.append((code, host)),
+    )
+    runtime = Runtime(EngineSettings(tmp_path), callbacks, Deadlines(Limits()))
+    Passthrough(runtime).tls_clienthello(data)
+    if data.context.client.error:
+        return "deny", told
+    return "tunnel" if data.ignore_connection else "intercept", told
+
+
+@pytest.mark.parametrize(
+    ("mode", "address", "server_name", "wish"),
+    [
+        ("regular", ("a.example", 443), "a.example", "tunnel"),
+        ("regular", ("ai.example", 443), "a.example", "intercept"),
+        ("regular", ("a.example", 443), "AI.example.", "intercept"),
+        ("regular", ("ai.example", 443), "no.example", "deny"),
+        ("regular", ("no.example", 443), None, "deny"),
+        ("regular", None, None, "deny"),
+        ("transparent", ("192.0.2.1", 443), "ai.example", "intercept"),
+        ("transparent", ("192.0.2.1", 443), "a.example", "tunnel"),
+        ("transparent", ("192.0.2.1", 443), None, "tunnel"),
+    ],
+)
+def test_the_strictest_wish_counts(
+    tmp_path: Path, mode: str, address: tuple[str, int] | None, server_name: str | None, wish: str
+) -> None:
+    """Over every name the connection carries; no name at all is refused."""
+    data = hello(mode, address, server_name)
+    assert decided(tmp_path, data, ai_example="intercept", no_example="deny")[0] == wish
+
+
+def test_an_encrypted_client_hello_is_reported_where_it_hides_the_name(tmp_path: Path) -> None:
+    """On a redirected connection; in a tunnel CONNECT has named the destination."""
+    seen = [("encrypted_client_hello_seen", "cover.example")]
+    redirected = hello("transparent", ("192.0.2.1", 443), "cover.example", 0xFE0D)
+    assert decided(tmp_path, redirected) == ("tunnel", seen)
+    tunnel = hello("regular", ("cover.example", 443), "cover.example", 0xFE0D)
+    assert decided(tmp_path, tunnel) == ("tunnel", [])

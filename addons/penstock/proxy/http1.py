@@ -144,8 +144,13 @@ class Server(_Reading, Http1Server):
             return
         else:
             if isinstance(event, ResponseHeaders) and self.runtime.draining:
-                event.response.headers["connection"] = "close"
+                self._announce_the_end(event.response)
             yield from super().send(event)
+
+    @staticmethod
+    def _announce_the_end(answer: http.Response) -> None:
+        if answer.status_code != 101:  # an upgrade says something else in this header
+            answer.headers["connection"] = "close"
 
     def _send_problem(self, event: ResponseProtocolError) -> layer.CommandGenerator[None]:
         if not self.conn.state & ConnectionState.CAN_WRITE:

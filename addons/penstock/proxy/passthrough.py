@@ -5,7 +5,8 @@ name. Every name must be content: one "deny" refuses, one "intercept" decrypts (
 tunnel to a harmless name cannot carry an AI service's handshake past the checks), and
 only when all say "tunnel" do the bytes pass as they are, with the destination's own
 certificate. With encrypted ClientHello the visible name is a cover name: in a tunnel
-CONNECT still names the destination; on a redirected connection the call is reported.
+CONNECT still names the destination; on a redirected connection its sight is reported
+(no more: browsers also send the extension without meaning it, to keep it usable).
 """
 
 from __future__ import annotations
@@ -61,10 +62,11 @@ class Passthrough:
         if address is not None and not (redirected and server_name):
             names.append(address[0])
         port = address[1] if address else 443
+        shown = normal_host(names[0]) if names else ""
         wish = self._strictest(names, port)
         if wish == "deny":
             context.client.error = DENIED
-            self._runtime.callbacks.refused(NOT_ALLOWED.code, normal_host(names[0]))
+            self._runtime.callbacks.refused(NOT_ALLOWED.code, shown)
         elif wish == "tunnel":
             data.ignore_connection = True
             if redirected:
@@ -72,7 +74,7 @@ class Passthrough:
         if redirected and any(
             kind == ENCRYPTED_CLIENT_HELLO for kind, _ in data.client_hello.extensions
         ):
-            self._runtime.callbacks.refused("encrypted_client_hello_seen", normal_host(names[0]))
+            self._runtime.callbacks.refused("encrypted_client_hello_seen", shown)
 
     def _strictest(self, names: list[str], port: int) -> Wish:
         wishes = {self._runtime.callbacks.wants(normal_host(name), port) for name in names}
