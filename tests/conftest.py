@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -32,3 +34,15 @@ def recordings(shared: Path) -> list[dict[str, Any]]:
                 yield from (json.loads(line) for line in stream)
 
     return list(lines())
+
+
+@pytest.fixture
+def secret() -> str:
+    """A well-formed GitHub token nobody ever had: the end is a CRC-32 in base 62."""
+    digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+    body = "".join(secrets.choice(digits) for _ in range(30))
+    checksum, end = zlib.crc32(body.encode()), ""
+    while len(end) < 6:
+        checksum, digit = divmod(checksum, 62)
+        end = digits[digit] + end
+    return f"ghp_{body}{end}"

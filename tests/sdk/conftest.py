@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
-import zlib
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -63,21 +60,3 @@ def through_proxy(proxy: Penstock, monkeypatch: pytest.MonkeyPatch) -> Penstock:
     for name, value in proxy.environment.items():
         monkeypatch.setenv(name, value)
     return proxy
-
-
-@pytest.fixture
-def secret() -> str:
-    """A well-formed GitHub token nobody ever had: the end is a CRC-32 in base 62."""
-    digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-    body = "".join(secrets.choice(digits) for _ in range(30))
-    checksum, end = zlib.crc32(body.encode()), ""
-    while len(end) < 6:
-        checksum, digit = divmod(checksum, 62)
-        end = digits[digit] + end
-    return f"ghp_{body}{end}"
-
-
-@pytest.fixture
-def written(proxy: Penstock) -> Path:
-    """Where everything the proxy writes ends up."""
-    return proxy.state.parent
