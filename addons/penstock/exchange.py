@@ -246,6 +246,7 @@ class Answer:
     usage: Usage = field(default_factory=Usage)
     error: CallError | None = None
     events: int = 0  # SSE events, frames, lines
+    events_sent: int = 0  # of these, passed on to the caller
     embedding_count: int | None = None
     complete: bool = False  # the family's own end marker was seen, or a plain body ended
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from penstock.exchange import Exchange, HttpAnswer
 from penstock.wire.gemini import GenerateContent, StreamGenerateContent
+from penstock.wire.stream import AnswerStream
 from tests.wire.families import (
     LIMITED,
     REFUSED,
@@ -24,6 +25,7 @@ from tests.wire.families import (
     zone_of,
 )
 from tests.wire.mutation import mutated
+from tests.wire.scanners import StoppingScanner
 
 PLAIN = GenerateContent()
 STREAM = StreamGenerateContent()
@@ -216,9 +218,26 @@ def test_a_refusal_in_a_stream_keeps_its_framing() -> None:
     array = read(STREAM, STREAM_PATH, {})
     assert json.loads(STREAM.stream_refusal(array, REFUSED))[0]["error"]["code"] == 403
     answer, _, _ = streamed(STREAM, array, _chunks())
-    answer.events = len(_chunks())
+    answer.events_sent = len(_chunks())
     begun = json.dumps(fixture("gemini/chunks.json"))[:-1].encode()
     assert json.loads(begun + STREAM.stream_refusal(array, REFUSED))[-1]["error"]["code"] == 403
+
+
+@pytest.mark.parametrize("step", [1, 50, 100_000])
+@pytest.mark.parametrize("word", ["The tool", "costs", "Rates"])
+def test_an_array_stopped_anywhere_is_still_an_array(word: str, step: int) -> None:
+    """Stopped at the first element the bracket has to be opened, later it has to be closed."""
+    exchange = read(STREAM, STREAM_PATH, {})
+    stream = AnswerStream(exchange, STREAM, "json_array", lambda channel: StoppingScanner(word))
+    raw = json.dumps(fixture("gemini/chunks.json")).encode()
+    sent = b""
+    for start in range(0, len(raw), step):
+        sent += b"".join(stream.feed(raw[start : start + step]))
+    sent += b"".join(stream.end())
+    assert stream.stopped is not None
+    *passed, last = json.loads(sent)
+    assert passed == fixture("gemini/chunks.json")[: len(passed)]
+    assert last["error"]["status"] == "PERMISSION_DENIED"
 
 
 @given(st.data())

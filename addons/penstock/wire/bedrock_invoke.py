@@ -159,7 +159,12 @@ def header_usage(answer: HttpAnswer) -> Usage | None:
     usage = Usage(raw.get("input"), raw.get("output"), read, written)
     usage.input_total = total(usage.input_tokens, read, written)
     usage.output_total = usage.output_tokens
-    names = {"input": "inputTokens", "output": "outputTokens"}
+    names = {
+        "input": "inputTokens",
+        "output": "outputTokens",
+        "cache-read-input": "cacheReadInputTokens",
+        "cache-write-input": "cacheWriteInputTokens",
+    }
     usage.raw = {names[name]: raw[name] for name in names if name in raw}
     return usage
 

@@ -93,7 +93,12 @@ class InvokeReader:
             written,
             input_total=total(fresh, read, written),
             output_total=output,
-            raw={"inputTokens": fresh or 0, "outputTokens": output or 0},
+            raw={
+                "inputTokens": fresh or 0,
+                "outputTokens": output or 0,
+                "cacheReadInputTokens": read or 0,
+                "cacheWriteInputTokens": written or 0,
+            },
         )
 
 

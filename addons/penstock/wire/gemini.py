@@ -144,7 +144,7 @@ class StreamGenerateContent(GenerateContent):
         error = json.dumps(self.error_document(refusal))
         if exchange.parameters.get("alt") == "sse":
             return f"data: {error}\r\n\r\n".encode()
-        begun = exchange.answer is not None and exchange.answer.events > 0
+        begun = exchange.answer is not None and exchange.answer.events_sent > 0
         return f"{',' if begun else '['}\r\n{error}\r\n]".encode()
 
 

@@ -166,6 +166,7 @@ class AnswerStream:
                 return
         if not pieces and not self._queue:
             out.append(frame.raw)
+            self._answer.events_sent += frame.data is not None
             return
         self._queue.append(_Held(frame, pieces))
         self._held_bytes += len(frame.raw)
@@ -248,6 +249,7 @@ class AnswerStream:
             queue.popleft()
             self._held_bytes -= len(held.frame.raw)
             out.append(self._edited(held))
+            self._answer.events_sent += held.frame.data is not None
         return None
 
     def _heed(self, pieces: list[_Piece], out: list[bytes]) -> None:
@@ -311,6 +313,7 @@ class AnswerStream:
         if refusal is None:
             return [data]
         out: list[bytes] = []
+        self._answer.events_sent = self._answer.events
         self._stop(refusal, out)
         return out
 
