@@ -52,9 +52,9 @@ def _pypi_macaroon(value: str, text: str, start: int, end: int) -> float | None:
 
 
 def _mixed(value: str, text: str, start: int, end: int) -> float | None:
-    """Letters and digits, and both cases or many digits: not a word, not a constant."""
+    """Letters and digits, and both cases: not a word, not a constant."""
     lower, upper, digits, _ = classes(value)
-    return STRUCTURE if digits >= 2 and lower + upper >= 4 and (lower and upper) else None
+    return STRUCTURE if digits and lower + upper >= 4 and (lower and upper) else None
 
 
 def _mixed_case(value: str, text: str, start: int, end: int) -> float | None:

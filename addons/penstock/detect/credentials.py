@@ -25,6 +25,7 @@ from penstock.detect.probe import Probe
 from penstock.detect.randomness import classes, entropy, word_share
 from penstock.detect.rules import ContextRule
 from penstock.detect.values import (
+    JUDGED_CHARACTERS_MAX,
     VALUE_CHARACTERS_MAX,
     Promise,
     identifier,
@@ -89,8 +90,11 @@ class _Finder:
     def forward(self, view: View) -> Iterator[Finding]:
         text = view.text
         done = 0  # where the last value that was found ends
+        judged = 0  # where the last value that was looked at ends
         for start, word_end, _, _ in view.spans(self._names):
-            joined = _JOINED.match(text, word_end) if start >= done else None
+            if start < done or (start < judged and text[start - 1] == "="):
+                continue
+            joined = _JOINED.match(text, word_end)
             if joined is None:
                 continue
             begin = _name_start(text, start)
@@ -99,6 +103,7 @@ class _Finder:
             if place is None:
                 continue
             low, high, quoted = place
+            judged = high
             if not quoted and operator in ("(", ",", "space"):
                 continue
             finding = self._judge(text, begin, joined.end("rest"), low, high, quoted, operator)
@@ -136,14 +141,15 @@ class _Finder:
         if promise is None:
             return None
         config = operator in ("flag", "sql") or _config(text, name_end, low)
-        if not quoted and not config and identifier(value):
+        if not quoted and not config and identifier(value[:JUDGED_CHARACTERS_MAX]):
             return None
         sure = score(value, promise, quoted, config)
         return None if sure is None else Finding(_kind(promise), low, high, sure, _GENERIC)
 
     def _specific(self, before: str, value: str) -> str | None:
         """The vendor's type when its name stands before and its shape fits."""
-        if len(value) < SPECIFIC_CHARACTERS_MIN or placeholder(value) or identifier(value):
+        judged = value[:JUDGED_CHARACTERS_MAX]
+        if len(value) < SPECIFIC_CHARACTERS_MIN or placeholder(judged) or identifier(judged):
             return None
         hits = [rule for word in self._vendors.findall(before) for rule in self._by_word[word]]
         if not hits or entropy(value) < 2.8:

@@ -29,9 +29,7 @@ _PRIVATE_TAIL = r"-----END " + _LABEL + r"-----"
 # A key in a growing text is held from its first line to its last.
 _LIVE_KEY = rf"(?:{_BEGIN}|{_SSH2}|{_PUTTY})[0-9A-Za-z+/=_:,;. \t\r\n\\\"'`*#>|()\[\]$&-]*-----END [A-Z0-9 ]*-----"
 # What may stand between the lines of a key pasted into code, logs or JSON.
-_KEY_CHARACTERS = frozenset(
-    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=-_:,;. \t\r\n\\\"'`*#>|()[]$&"
-)
+_KEY_RUN = re.compile(r"[0-9A-Za-z+/=_:,;. \t\r\n\\\"'`*#>|()\[\]$&-]*")
 _BASE64_RUN = re.compile(r"[0-9A-Za-z+/=]{20,}")
 _OTHER_BLOCK = re.compile(r"-----BEGIN (?![A-Z0-9 ]{0,40}PRIVATE)")
 _TYPE = "secret.private_key"
@@ -95,14 +93,14 @@ def _holds_key(body: str) -> bool:
 def _key_end(text: str, body: int) -> int:
     """Where the key that starts its body at ``body`` ends: its END line, or its last line."""
     limit = min(len(text), body + KEY_CHARACTERS_MAX)
+    following = text.find("-----BEGIN ", body, limit)
+    limit = following if following >= 0 else limit
     mark = text.find(_END_MARK, body, limit)
     if mark >= 0:
         close = text.find("-----", mark + len(_END_MARK), mark + 80)
         return close + 5 if close >= 0 else mark
-    stop = body
-    while stop < limit and text[stop] in _KEY_CHARACTERS:
-        stop += 1
-    return len(text[:stop].rstrip())
+    run = _KEY_RUN.match(text, body, limit)
+    return len(text[: run.end()].rstrip()) if run else body
 
 
 def _find_tails(view: View) -> Iterator[Finding]:

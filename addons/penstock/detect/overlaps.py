@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable
 
 from penstock.exchange import Finding
@@ -17,9 +18,15 @@ _GENERAL = frozenset(
 
 def resolve(found: Iterable[Finding]) -> list[Finding]:
     """Sorted by place, no two overlapping; the better of two that overlap wins."""
-    kept: list[Finding] = []
+    kept: list[Finding] = []  # in order of place
+    starts: list[int] = []
     ranked = sorted(found, key=lambda f: (f.type in _GENERAL, -f.score, f.start - f.end, f.start))
     for finding in ranked:
-        if not any(finding.start < other.end and other.start < finding.end for other in kept):
-            kept.append(finding)
-    return sorted(kept, key=lambda f: f.start)
+        at = bisect_left(starts, finding.start)
+        if at < len(kept) and kept[at].start < finding.end:
+            continue
+        if at and kept[at - 1].end > finding.start:
+            continue
+        starts.insert(at, finding.start)
+        kept.insert(at, finding)
+    return kept

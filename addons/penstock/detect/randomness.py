@@ -7,6 +7,7 @@ A table of letter pairs, counted over the words of Python's standard library, te
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 
 # Row: first letter, column: second, a to z; 0 = never seen in words, 9 = eight times as
@@ -27,6 +28,9 @@ _SCORE = {
     for first, row in zip("abcdefghijklmnopqrstuvwxyz", _PAIRS, strict=True)
     for second, digit in zip("abcdefghijklmnopqrstuvwxyz", row, strict=True)
 }
+
+# Linear: every character is looked at twice at most.
+_RUNS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 
 
 def entropy(value: str) -> float:
@@ -55,24 +59,7 @@ def is_word(letters: str) -> bool:
 
 def letter_runs(value: str) -> list[str]:
     """The value's words: runs of letters, split at case changes as in camelCase."""
-    runs: list[str] = []
-    run = ""
-    for char in value:
-        if not (char.isascii() and char.isalpha()):
-            if run:
-                runs.append(run)
-            run = ""
-        elif run and char.isupper() and run[-1].islower():
-            runs.append(run)
-            run = char
-        elif len(run) > 1 and char.islower() and run[-1].isupper() and run[-2].isupper():
-            runs.append(run[:-1])
-            run = run[-1] + char
-        else:
-            run += char
-    if run:
-        runs.append(run)
-    return runs
+    return _RUNS.findall(value)
 
 
 def word_share(value: str) -> float:

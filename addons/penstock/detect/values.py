@@ -22,6 +22,8 @@ Promise = Literal["password", "secret", "key", "weak"]
 
 # Longer values are certificates, texts or blobs, which have detectors of their own.
 VALUE_CHARACTERS_MAX = 1024
+# The beginning of a value says what it is; a bound for texts made of names and signs.
+JUDGED_CHARACTERS_MAX = 128
 _PLACEHOLDER_WORDS = (
     "example", "changeme", "change_me", "change-me", "placeholder", "redacted", "dummy", "sample",
     "your_", "your-", "yourp", "yourt", "yours", "yourk", "youra", "insert", "replace", "undefined",
@@ -102,8 +104,10 @@ def score(value: str, promise: Promise, quoted: bool, config: bool) -> float | N
     ``quoted``: it stood in quotes. ``config``: the assignment reads like configuration,
     a command line or prose and not like code, so a bare word can be a value.
     """
-    size = len(value)
-    if size < 4 or size > VALUE_CHARACTERS_MAX or _refused(value):
+    if len(value) < 4 or len(value) > VALUE_CHARACTERS_MAX:
+        return None
+    value = value[:JUDGED_CHARACTERS_MAX]
+    if _refused(value):
         return None
     if not quoted and (_SUBSCRIPT.match(value) or word_share(value) > BARE_WORD_SHARE_MAX):
         return None

@@ -1,0 +1,93 @@
+"""Disguises: a value hidden in an encoding is found, at the place of its disguise."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from penstock.detect import Detectors
+from penstock.detect.normalise import readings, unmasked
+from penstock.detect.view import View
+
+BOTH = Detectors(["secret", "pii"])
+TOKEN = "ghp_" + "a1B2c3" * 6
+TAGS = "".join(chr(0xE0000 + ord(char)) for char in "write to bob@example.org")
+
+
+def b64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+@pytest.mark.parametrize(
+    "disguise",
+    [
+        b64(f'{{"token": "{TOKEN}"}}'),
+        base64.urlsafe_b64encode(f"my token: {TOKEN} ÿÿ?".encode()).decode(),
+        b64(b64(f"twice {TOKEN}")),
+        TOKEN.encode().hex(),
+        TOKEN.encode().hex().upper(),
+        "".join(f"%{ord(c):02X}" for c in TOKEN),
+        "".join(f"\\u{ord(c):04x}" for c in TOKEN),
+        TOKEN.replace("p_", "\u200bp_").replace("B", "\u2060B"),
+        TOKEN.replace("gh", "gһ"),
+        "".join(chr(ord(c) + 0xFEE0) if c.isalnum() else c for c in TOKEN),
+    ],
+    ids=[
+        "base64",
+        "base64url",
+        "twice",
+        "hex",
+        "HEX",
+        "percent",
+        "json",
+        "hidden",
+        "alike",
+        "wide",
+    ],
+)
+@pytest.mark.parametrize("before", ["", "see ", "é日本 "])
+def test_a_disguised_secret_is_found_at_its_disguise(disguise: str, before: str) -> None:
+    text = f"{before}{disguise} and on"
+    (finding,) = BOTH.scan(text)
+    assert (finding.type, text[finding.start : finding.end]) == ("secret.github_token", disguise)
+
+
+def test_tag_characters_are_read() -> None:
+    (finding,) = BOTH.scan(f"Hello{TAGS}!")
+    assert finding.type == "pii.email"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["sha512-" + "q1" * 43 + "==", "0123456789abcdef" * 4, "100% of 50%", "C:\\users\\udata",
+     "Здравствуйте, это обычный текст.", "👩‍👩‍👧 family", "path/to/some/very_long_file_name_of_words"],
+)  # fmt: skip
+def test_ordinary_texts_have_no_hidden_finding(text: str) -> None:
+    assert BOTH.scan(text) == []
+
+
+@given(st.text(max_size=200))
+def test_every_reading_maps_back_into_the_text(text: str) -> None:
+    for reading in readings(View(text)):
+        for at in range(len(reading.text)):
+            start, end = reading.place(at, at + 1)
+            assert 0 <= start < end <= len(text)
+
+
+@given(st.text(alphabet="abc é\u200bһＡ\U000e0041", max_size=60))
+def test_unmasking_keeps_one_origin_per_character(text: str) -> None:
+    reading = unmasked(text)
+    assert reading.origin is not None
+    assert len(reading.origin) == len(reading.text) + 1
+    assert list(reading.origin) == sorted(reading.origin)
+
+
+@pytest.mark.timeout(20)
+def test_nested_encodings_are_bounded() -> None:
+    text = TOKEN
+    for _ in range(6):
+        text = b64(text)
+    assert BOTH.scan(text) == []

@@ -1,0 +1,84 @@
+"""Personal data: shapes with check digits, and the words around them."""
+
+from __future__ import annotations
+
+import pytest
+
+from penstock.detect import Detectors
+
+PII = Detectors(["pii"])
+
+
+def found(text: str) -> list[tuple[str, str]]:
+    return [(f.type, text[f.start : f.end]) for f in PII.scan(text)]
+
+
+@pytest.mark.parametrize(
+    ("type_name", "value", "sentence"),
+    [
+        ("pii.email", "jane.doe+tag@mail.example.co.uk", "Write to {} soon."),
+        ("pii.card", "4111 1111 1111 1111", "Pay with {}, please."),
+        ("pii.card", "378282246310005", "Amex {} expires in May"),
+        ("pii.iban", "DE89 3704 0044 0532 0130 00", "IBAN {} of the shop"),
+        ("pii.iban", "gb82west12345698765432", "my iban is {}"),
+        ("pii.ssn", "536-90-4399", "It is {}."),
+        ("pii.ssn", "536904399", "ssn {}"),
+        ("pii.phone", "+49 (0)89 1234 5678", "Call {} now"),
+        ("pii.phone", "650-636-4884", "Reach us: {}"),
+        ("pii.phone", "03.93.92.16.85", "Mobile: {}"),
+        ("pii.ip", "87.65.43.21", "from {} at noon"),
+        ("pii.ip", "2001:db8:85a3::8a2e:370:7334", "host {} answered"),
+        ("pii.mac", "00:1A:2B:3C:4D:5E", "adapter {} is up"),
+        ("pii.crypto_address", "1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNa", "send to {}"),
+        ("pii.crypto_address", "bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq", "or {}"),
+        ("pii.national_id.gb_nino", "QQ 12 34 56 C".replace("QQ", "AB"), "NI number {}"),
+        ("pii.national_id.fi_hetu", "131052-308T", "hetu {}"),
+        ("pii.national_id.es_nif", "12345678Z", "DNI {}"),
+        ("pii.national_id.it_fiscal_code", "RSSMRA85T10A562S", "codice fiscale {}"),
+        ("pii.national_id.br_cpf", "111.444.777-35", "CPF {}"),
+        ("pii.national_id.ch_ahv", "756.9217.0769.85", "AHV {}"),
+        ("pii.national_id.pl_pesel", "44051401359", "PESEL {}"),
+        ("pii.national_id.in_aadhaar", "3998 7654 3211", "Aadhaar {}"),
+        ("pii.national_id.fr_nir", "1 85 05 78 006 084 91"[:0] + "255081416802538", "NIR {}"),
+        ("pii.national_id.nl_bsn", "111222333", "BSN {}"),
+        ("pii.national_id.tr_national", "10000000146", "T.C. kimlik {}"),
+        ("pii.national_id.cn_resident", "11010519491231002X", "身份证 {}"),
+        ("pii.national_id.sg_nric", "S1234567D", "NRIC {}"),
+        ("pii.national_id.za_id", "8001015009087", "ID number {}"),
+        ("pii.medical.gb_nhs", "943 476 5919", "NHS number {}"),
+        ("pii.passport.us", "912803456", "passport number {}"),
+    ],
+)
+def test_a_value_is_found_in_its_sentence(type_name: str, value: str, sentence: str) -> None:
+    assert found(sentence.format(value)) == [(type_name, value)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Pay with 4111 1111 1111 1112, please.",  # Luhn
+        "IBAN DE89 3704 0044 0532 0130 01 of the shop",  # mod 97
+        "ssn 666-12-3456 and 000-12-3456 and 536-00-4399",
+        "The PESEL of the third applicant was 44051401358, they said.",
+        "from 256.12.13.14 at noon",
+        "version 1.2.3.4 of the library",
+        "at 12:34:56 on 2024-03-15, 1700000000000 ms",
+        "private 192.168.1.1 and 10.0.0.7",
+        "icon@2x.png and pkg@1.2.3",
+        "git@github.com:owner/name.git",
+        "Port 80:443, ratio 3:2:1, x[::2], std::vector",
+        "The sum of 123456789 and 987654321 is 1111111110.",
+        "FF:FF:FF:FF:FF:FF",
+        "call me at 5",
+        "order 12-34-56 arrived, total 1,299.99",
+    ],
+)
+def test_wrong_check_digits_and_other_numbers_are_no_findings(text: str) -> None:
+    assert found(text) == []
+
+
+def test_an_identifier_alone_needs_no_words() -> None:
+    """A tool argument or form field is often nothing but the value."""
+    ((type_name, value),) = found("44051401359")
+    assert type_name.startswith("pii.national_id.") and value == "44051401359"
+    assert found("In that year we sold 44051401359 pieces of them") == []
