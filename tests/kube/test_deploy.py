@@ -90,6 +90,15 @@ def test_compose_mounts_only_what_is_there() -> None:
             assert source in data["volumes"] or (DEPLOY / source).exists(), mount
 
 
+def test_compose_scrapes_the_admin_address_penstock_is_given() -> None:
+    data = compose()
+    config = yaml.safe_load(data["configs"]["prometheus"]["content"])
+    (job,) = config["scrape_configs"]
+    assert job["static_configs"] == [{"targets": [f"penstock:{sidecar.ADMIN_PORT}"]}]
+    mounted = [one.split(":")[1] for one in data["services"]["prometheus"]["volumes"]]
+    assert mounted == config["rule_files"]
+
+
 def test_every_part_of_a_collector_pipeline_is_defined_and_used() -> None:
     config = yaml.safe_load((DEPLOY / "collector" / "config.yaml").read_text())
     used: dict[str, set[str]] = {"receivers": set(), "processors": set(), "exporters": set()}
