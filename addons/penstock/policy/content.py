@@ -15,6 +15,17 @@ from penstock.wire.edits import Edit
 
 Direction = Literal["request", "response"]
 
+# Parts of a request as a caller knows them.
+PLACES: dict[Zone, str] = {
+    "system": "the system prompt",
+    "user": "the user's text",
+    "assistant": "an earlier answer",
+    "tool_result": "a tool result",
+    "tool_arguments": "tool arguments",
+    "tool_definition": "a tool definition",
+    "reasoning": "the reasoning",
+}
+
 
 @dataclass(slots=True)
 class ContentVerdict:
@@ -93,6 +104,4 @@ def wants(rule: Rule[Any], finding: Finding) -> bool:
 
 def words(zone: Zone, direction: Direction) -> str:
     """Where a finding is, in words for the caller."""
-    if direction == "response":
-        return "the answer"
-    return "the request" if zone == "other" else f"the request's {zone.replace('_', ' ')}"
+    return "the answer" if direction == "response" else PLACES.get(zone, "the request")
