@@ -25,6 +25,7 @@ POLICY = """
 version: 1
 name: agents
 mode: enforce
+other_traffic: deny
 rules:
   - id: no-secrets-out
     redact: {find: [secret], in: [request], with: placeholder}
