@@ -171,3 +171,15 @@ def test_a_stream_without_a_limit_is_sent_as_it_is(
     list(client.chat.completions.create(model="gpt-5-mini", messages=ask("hi"), stream=True))
     assert b"stream_options" not in provider.received[-1]
     assert through_proxy.records(before + 1)[-1]["usage"]["estimated"] is True
+
+
+def test_answers_say_how_the_limit_stands(through_proxy: Penstock) -> None:
+    """RateLimit and RateLimit-Policy name the tightest limit; other answers have neither."""
+    client = openai.OpenAI(api_key=KEY)
+    limited = client.chat.completions.with_raw_response.create(
+        model="gpt-5-limited", messages=ask("hi")
+    )
+    assert limited.headers["ratelimit-policy"] == '"measured";q=1000000;w=3600;qu="tokens"'
+    assert limited.headers["ratelimit"].startswith('"measured";r=99')
+    free = client.chat.completions.with_raw_response.create(model="gpt-5-mini", messages=ask("hi"))
+    assert "ratelimit" not in free.headers

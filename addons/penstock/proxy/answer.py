@@ -19,6 +19,7 @@ from penstock.proxy.capture import headers_of
 from penstock.proxy.govern import response_of
 from penstock.proxy.governance import Governance
 from penstock.proxy.judge import judge
+from penstock.proxy.limit_headers import add_limit_headers
 from penstock.proxy.stream import StreamTransform
 
 # Content types that are read whole when they are not a stream; others (audio, images, files)
@@ -45,6 +46,9 @@ class Answer:
             exchange = live.call.exchange
             exchange.answer = AnswerModel(status=response.status_code)
             headers = headers_of(response)
+            add_limit_headers(
+                response.headers, self.governance.quotas, live.decision.reservations, time.time()
+            )
             content_type = headers.get("content-type", "").lower()
             framing = live.family.framing(exchange, HttpAnswer(live.status, headers), b"")
             if framing != "none" or (exchange.stream and "content-length" not in headers):

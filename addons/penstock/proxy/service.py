@@ -80,6 +80,12 @@ class Service:
             can_record=lambda: self.recording.audit.available,
         )
         watch_quotas(self.recording.metrics, self.governance.quotas)
+        self.recording.metrics.watch(
+            "penstock_connections_refused",
+            "Connections refused before there was a call.",
+            "counter",
+            lambda: float(self.refusals.total()),
+        )
         self.journal = Journal(state / f"budgets{self.recording.audit.suffix}.json")
         self.journal.load(time.time(), self.governance.quotas)
         self.note_policy()
