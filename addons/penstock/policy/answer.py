@@ -46,10 +46,13 @@ def answer_scanner(
         if rules:
             reaction = Reaction(rules, call, state, decision, channel)
             parts.append(Reacting(state.scanner(reaction.types, reaction.react, channel.nested)))
-        restorer = state.restorer(channel.nested)
+        # A signed thought goes back to the provider as it came: restored, the value would be in it.
+        restorer = state.restorer(channel.nested) if channel.zone != "reasoning" else None
         if restorer is not None:
             parts.append(Restoring(restorer, decision))
-        return parts[0] if len(parts) == 1 else Together(parts)
+        if len(parts) < 2:
+            return parts[0] if parts else None
+        return Together(parts)
 
     return scanner
 

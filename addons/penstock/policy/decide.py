@@ -193,8 +193,8 @@ class Judge:
         if self.decision.verdict == "deny":
             return
         for leaf in leaves:
-            if leaf.blob or not leaf.editable or not leaf.text:
-                continue
+            if leaf.blob or not leaf.editable or not leaf.text or leaf.zone == "reasoning":
+                continue  # a signed thought goes back as it came: see answer.py
             restorer = self.state.restorer(leaf.nested)
             if restorer is None:
                 return
