@@ -9,8 +9,8 @@ from penstock.detect.steps import Replacement, ScanStep
 from penstock.exchange import Finding
 from penstock.policy.call import Call
 from penstock.policy.content import wants
-from penstock.policy.decide import Judge
-from penstock.policy.decision import Decision, Located
+from penstock.policy.decide import Judge, note
+from penstock.policy.decision import Decision, Located, Reason, Verdict
 from penstock.policy.policy import Policy, Rule, find_of
 from penstock.policy.refusals import policy_refusal
 from penstock.policy.rules.deny import Deny
@@ -46,8 +46,7 @@ def answer_scanner(
         if rules:
             reaction = Reaction(rules, call, state, decision, channel)
             parts.append(Reacting(state.scanner(reaction.types, reaction.react, channel.nested)))
-        # A signed thought goes back to the provider as it came: restored, the value would be in it.
-        restorer = state.restorer(channel.nested) if channel.zone != "reasoning" else None
+        restorer = None if is_signed(channel.zone, call) else state.restorer(channel.nested)
         if restorer is not None:
             parts.append(Restoring(restorer, decision))
         if len(parts) < 2:
@@ -83,14 +82,10 @@ class Reaction:
     def react(self, finding: Finding, value: str) -> str:
         """The text in place of ``value``; Kept where it stays, Ending where the answer ends."""
         wanting = [rule for rule in self.rules if wants(rule, finding)]
-        judge = Judge.__new__(Judge)
-        judge.call, judge.decision = self.call, self.decision
         why = f"{finding.type} found in the answer"
         denying = [rule for rule in wanting if isinstance(rule.act, Deny)]
         for rule in wanting:
-            judge.note(
-                rule.verb, rule.id, "deny" if rule in denying else "edit", why, rule.enforced
-            )
+            self.note(rule, "deny" if rule in denying else "edit", why)
         enforced = [rule for rule in wanting if rule.enforced]
         refusing = next((rule for rule in enforced if rule in denying), None)
         redacting = [rule for rule in enforced if isinstance(rule.act, Redact)]
@@ -105,6 +100,12 @@ class Reaction:
             return Kept(value)
         method = min((rule.act.method for rule in redacting), key=METHODS.index)
         return replacement(method, finding.type, value, self.state)
+
+    def note(self, rule: Rule[Any], verdict: Verdict, why: str) -> None:
+        """Each rule's reason once: an answer may run for an hour."""
+        reason = Reason(rule.id, rule.verb, verdict, why, rule.enforced)
+        if reason not in self.decision.reasons:
+            note(self.decision, reason)
 
 
 class Kept(str):

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from penstock.exchange import Leaf
+from penstock.exchange import Leaf, Zone
 from penstock.meter.quotas import Claim, Exceeded
 from penstock.policy.activation import Activation
 from penstock.policy.call import Call, kind_of
@@ -27,6 +27,7 @@ from penstock.policy.state import Estimate, State
 from penstock.wire.edits import Edit
 from penstock.wire.family import Refusal
 
+SIGNED_THOUGHTS = ("anthropic", "bedrock", "google")
 STRENGTH: tuple[Verdict, ...] = ("allow", "edit", "hold", "deny")
 UNKNOWN_API = "penstock.unknown-api"
 # Names of models are shorter; a longer one is no name and is not repeated.
@@ -193,8 +194,10 @@ class Judge:
         if self.decision.verdict == "deny":
             return
         for leaf in leaves:
-            if leaf.blob or not leaf.editable or not leaf.text or leaf.zone == "reasoning":
-                continue  # a signed thought goes back as it came: see answer.py
+            if leaf.blob or not leaf.editable or not leaf.text:
+                continue
+            if is_signed(leaf.zone, self.call):
+                continue
             restorer = self.state.restorer(leaf.nested)
             if restorer is None:
                 return
@@ -248,11 +251,23 @@ class Judge:
                 self.decision.refusal = policy_refusal(rule, why, self.call)
 
     def note(self, verb: str, rule: str, verdict: Verdict, why: str, enforced: bool) -> None:
-        decision = self.decision
-        decision.reasons.append(Reason(rule, verb, verdict, why, enforced))
-        decision.would = stronger(decision.would, verdict)
-        if enforced:
-            decision.verdict = stronger(decision.verdict, verdict)
+        note(self.decision, Reason(rule, verb, verdict, why, enforced))
+
+
+def note(decision: Decision, reason: Reason) -> None:
+    """One more reason, and the verdict it leads to."""
+    decision.reasons.append(reason)
+    decision.would = stronger(decision.would, reason.verdict)
+    if reason.enforced:
+        decision.verdict = stronger(decision.verdict, reason.verdict)
+
+
+def is_signed(zone: Zone, call: Call) -> bool:
+    """True for thoughts that the provider signs and gets back as they came.
+
+    A value put back into one could not be taken out again on the next turn.
+    """
+    return zone == "reasoning" and call.exchange.api.startswith(SIGNED_THOUGHTS)
 
 
 def stronger(one: Verdict, other: Verdict) -> Verdict:
