@@ -9,7 +9,7 @@ from penstock.detect.steps import Replacement, ScanStep
 from penstock.exchange import Finding
 from penstock.policy.call import Call
 from penstock.policy.content import wants
-from penstock.policy.decide import Judge, note
+from penstock.policy.decide import Judge, is_signed, note
 from penstock.policy.decision import Decision, Located, Reason, Verdict
 from penstock.policy.policy import Policy, Rule, find_of
 from penstock.policy.refusals import policy_refusal
@@ -139,7 +139,9 @@ class Reacting:
         texts = [one.text for one in step.replacements]
         ending = next((text for text in texts if isinstance(text, Ending)), None)
         kept = [one for one in step.replacements if not isinstance(one.text, Kept)]
-        return ScanStep(kept, step.settled, step.stop or (ending.refusal if ending else None))
+        return ScanStep(
+            kept, step.settled, step.stop or (ending.refusal if ending is not None else None)
+        )
 
 
 class Restoring:
