@@ -23,7 +23,7 @@ from penstock.exchange import Finding
 SET_MEMORY_BYTES = 16 * 1024 * 1024
 
 Find = Callable[[View], Iterable[Finding]]
-Group = Literal["literal", "words", "digits", "codes", "runs", "short"]
+Group = Literal["literal", "words", "phrases", "digits", "codes", "runs", "short"]
 
 # What must occur in a text before a group's own set is asked. Every pattern of a group
 # contains its gate (held by a test over the rules' examples).
@@ -31,6 +31,7 @@ GATES: dict[Group, str] = {
     "digits": r"(?:[0-9][ .:/()-]{0,2}){6}",
     "codes": r"[A-Za-z] ?[0-9]{2}|[0-9][A-Za-z][0-9]|[0-9]{6}-?[A-Za-z]|[0-9]{6}[-+]|[0-9]-[0-9]{6}",
     "runs": r"[0-9A-Za-z+/_-]{20}",
+    "phrases": r"[^\x00-\x7f]{4}|[A-Za-z]{3}",
 }
 # "words" probes are asked always, but apart: letters of any case would multiply the states
 # of the token formats. "short" probes look at texts that are one value and nothing else, whatever they hold.

@@ -8,12 +8,14 @@ holds both together. Rules are data of the package: nothing is loaded from outsi
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from penstock.detect.pattern import is_literal, trigger
 from penstock.detect.probe import Group
+from penstock.exchange import Zone
 
 DATA = Path(__file__).parent / "data"
 COMPACT = DATA / "rules.json"
@@ -51,6 +53,22 @@ class ContextRule:
     source: str
 
 
+@dataclass(slots=True, frozen=True)
+class PhraseRule:
+    """Words that give orders; see phrases.py."""
+
+    id: str
+    score: float
+    zones: tuple[Zone, ...]
+    pattern: str
+
+
+def load_phrases() -> list[PhraseRule]:
+    """The phrases of the package, from the compact form."""
+    document = json.loads(COMPACT.read_text(encoding="utf-8"))
+    return [PhraseRule(row[0], row[1], tuple(row[2]), row[3]) for row in document["phrases"]]
+
+
 def load() -> tuple[list[TokenRule], list[ContextRule]]:
     """The rules of the package, from the compact form."""
     document = json.loads(COMPACT.read_text(encoding="utf-8"))
@@ -69,11 +87,29 @@ def compact() -> str:
 
     tokens = yaml.safe_load((DATA / "tokens.yaml").read_text(encoding="utf-8"))
     contextual = yaml.safe_load((DATA / "contextual.yaml").read_text(encoding="utf-8"))
+    phrases = yaml.safe_load((DATA / "phrases.yaml").read_text(encoding="utf-8"))
     document = {
+        "phrases": [
+            [entry["id"], entry["score"], entry.get("zones", []), _phrase(pattern)]
+            for entry in phrases
+            for pattern in entry["patterns"]
+        ],
         "tokens": [_row(entry, _TOKEN_FIELDS) + _derived(entry["pattern"]) for entry in tokens],
         "contextual": [_row(entry, _CONTEXT_FIELDS) for entry in contextual],
     }
     return json.dumps(document, ensure_ascii=False, separators=(",", ":")) + "\n"
+
+
+def _phrase(pattern: str) -> str:
+    """Any case; a space is any white space."""
+    return f"(?i:{_SPACE.sub(_white, pattern)})"
+
+
+_SPACE = re.compile(r"\[(?:\\.|[^\]\\])*\]| (?![?{*+])")
+
+
+def _white(match: re.Match[str]) -> str:
+    return match[0].replace(" ", r"\s") if match[0] != " " else r"\s{1,3}"
 
 
 def _derived(pattern: str) -> list[str]:
