@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-from penstock.exchange import Caller
+from penstock.exchange import Caller, Exchange, Usage
 from penstock.policy.decide import decide
 from penstock.policy.decision import Decision
 from penstock.policy.dry_state import DryState
 from penstock.policy.policy import Policy
 from penstock.policy.recorded import call_of, request_of
+from penstock.policy.state import Estimate
+from penstock.wire.inspect import read_recorded_answer, recorded_answer
 
 # Calls without a time of their own are decided one second apart from here on.
 EPOCH = 1_767_614_400.0
@@ -77,12 +80,14 @@ def replay(
             summary.unreadable += 1
             continue
         call_id = str(recorded.get("id", number + 1))
+        expected = used(recorded, call_of(request, Caller(), call_id).exchange)
         decided: list[Decided | None] = []
         for policy, state in zip((new, old), states, strict=True):
             if policy is None or state is None:
                 decided.append(None)
                 continue
             call = call_of(request, Caller(), call_id)
+            state.expected = expected
             decided.append(words(decide(policy, call, state, EPOCH + number)))
         first = decided[0]
         assert first is not None  # the new policy is always there
@@ -92,10 +97,22 @@ def replay(
         yield row
 
 
+def used(recorded: Mapping[str, Any], exchange: Exchange) -> Estimate | None:
+    """The tokens the recorded answer reports; None without one: they are estimated."""
+    if not isinstance(recorded.get("response"), dict):
+        return None
+    read_recorded_answer(exchange, recorded_answer(recorded["response"]))
+    usage = exchange.answer.usage if exchange.answer else Usage()
+    if usage.input_total is None and usage.output_total is None:
+        return None
+    return Estimate(usage.input_total or 0, usage.output_total or 0)
+
+
 def words(decision: Decision) -> Decided:
-    rules = {r.rule for r in decision.reasons if r.verdict == decision.verdict or r.enforced}
+    """What would happen with every rule enforced: a rule is replayed before it goes live."""
+    rules = {reason.rule for reason in decision.reasons if reason.verdict == decision.would}
     return Decided(
-        decision.verdict,
+        decision.would,
         tuple(sorted(rules)),
         tuple(sorted({one.finding.type for one in decision.findings})),
         len(decision.edits),
