@@ -154,7 +154,7 @@ class Provider:
         yield event("message_stop", {})
 
     def tool_server(self) -> MCPServer:
-        server = MCPServer("demo-tools")
+        server = MCPServer("demo-tools", log_level="ERROR")
 
         @server.tool()
         def get_weather(city: str) -> str:
