@@ -8,6 +8,7 @@ they never raise on hostile bytes: ``Exchange.problem`` says what could not be r
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -109,7 +110,7 @@ class Family(Protocol):
     def framing(self, exchange: Exchange, answer: HttpAnswer, first_bytes: bytes) -> Framing:
         """How the answer is framed; sniffs ``first_bytes`` where the content type may lie."""
 
-    def read_answer(self, exchange: Exchange, answer: HttpAnswer) -> list[Leaf]:
+    def read_answer(self, exchange: Exchange, answer: HttpAnswer) -> Sequence[Leaf]:
         """Read a plain answer into ``exchange.answer``; return its string leaves."""
 
     def answer_reader(self, exchange: Exchange) -> AnswerReader:

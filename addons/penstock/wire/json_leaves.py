@@ -149,6 +149,14 @@ def parse(body: bytes) -> Reading:
     return Reading(value, problem=_doubt(body, value))
 
 
+def value_of(body: bytes) -> Any:
+    """The parsed body where it need not be judged; None when it is no JSON at all."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return _parse_lax(body).value
+
+
 def _doubt(body: bytes, value: Any) -> str | None:
     """Duplicate keys, told exactly and cheaply by counting quote characters.
 

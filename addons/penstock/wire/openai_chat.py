@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from penstock.exchange import Answer, Destination, Exchange, HttpRequest, Leaf, Message
+from penstock.exchange import Answer, Destination, Exchange, HttpRequest, Leaf, Message, Path
 from penstock.wire import json_leaves
 from penstock.wire.family import AnswerReader, Family
 from penstock.wire.json_spans import insert_member, replace_value
@@ -35,24 +35,29 @@ class ChatCompletions(OpenAIFamily):
         exchange.include_usage = wish if isinstance(wish, bool) else None
         exchange.references = _references(exchange, document)
 
-    def fill_answer(
-        self, exchange: Exchange, answer: Answer, document: dict[str, Any], leaves: list[Leaf]
-    ) -> None:
+    def fill_answer(self, exchange: Exchange, answer: Answer, document: dict[str, Any]) -> None:
         """One message per choice."""
-        shadows: dict[tuple[str | int, ...], tuple[str | int, ...]] = {}
-        for index, choice in enumerate(as_dicts(document.get("choices"))):
+        for choice in as_dicts(document.get("choices")):
             message = read_message({"role": "assistant", **as_dict(choice.get("message"))})
             message.finish_reason = as_text(choice.get("finish_reason")) or None
             answer.messages.append(message)
-            if choice.get("logprobs"):
-                shadows[("choices", index)] = ("choices", index, "logprobs")
         usage = document.get("usage") or at(document, "x_groq", "usage")
         if isinstance(usage, dict):
             answer.usage = read_usage(usage)
-        for leaf in leaves:
+
+    def answer_leaves(self, document: Any) -> list[Leaf]:
+        """The strings; log probabilities repeat the text of their choice."""
+        leaves = super().answer_leaves(document)
+        shadows: dict[Path, Path] = {
+            ("choices", index): ("choices", index, "logprobs")
+            for index, choice in enumerate(as_dicts(as_dict(document).get("choices")))
+            if choice.get("logprobs")
+        }
+        for leaf in leaves if shadows else ():
             shadow = shadows.get(leaf.path[:2])
             if shadow and leaf.path[2:3] == ("message",):
                 leaf.shadows = (shadow,)
+        return leaves
 
     def answer_reader(self, exchange: Exchange) -> AnswerReader:
         """A reader of chat chunks."""
@@ -86,9 +91,7 @@ class Completions(OpenAIFamily):
         wish = at(document, "stream_options", "include_usage")
         exchange.include_usage = wish if isinstance(wish, bool) else None
 
-    def fill_answer(
-        self, exchange: Exchange, answer: Answer, document: dict[str, Any], leaves: list[Leaf]
-    ) -> None:
+    def fill_answer(self, exchange: Exchange, answer: Answer, document: dict[str, Any]) -> None:
         """One message per choice."""
         for choice in as_dicts(document.get("choices")):
             message = Message("assistant", read_content(choice.get("text")))

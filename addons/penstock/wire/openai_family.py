@@ -8,6 +8,7 @@ Azure OpenAI REST reference. Subclasses fill in what they know; nothing here rai
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote
@@ -26,6 +27,7 @@ from penstock.wire import json_leaves
 from penstock.wire.family import AnswerReader, Framing, Refusal
 from penstock.wire.json_family import sniff, sse_event
 from penstock.wire.json_leaves import Reading, ZoneMap
+from penstock.wire.leaves_later import LeavesLater
 from penstock.wire.loose import as_count, as_dict, as_text, at
 from penstock.wire.multipart import Form, read_multipart
 from penstock.wire.refusals import json_refusal
@@ -163,7 +165,7 @@ class OpenAIFamily:
         """SSE where the bytes or the type say so; anything else is one plain body."""
         return sniff(answer.headers.get("content-type", ""), first_bytes, self.streamed)
 
-    def read_answer(self, exchange: Exchange, answer: HttpAnswer) -> list[Leaf]:
+    def read_answer(self, exchange: Exchange, answer: HttpAnswer) -> Sequence[Leaf]:
         """Read a plain answer into ``exchange.answer``; return its string leaves."""
         reading = self.read_body(answer)
         exchange.answer = Answer(answer.status, complete=True)
@@ -172,15 +174,21 @@ class OpenAIFamily:
         if exchange.answer.error is None:
             exchange.answer.id = as_text(document.get("id"))
             exchange.answer.model = as_text(document.get("model"))
-            self.fill_answer(exchange, exchange.answer, document, reading.leaves)
-        return reading.leaves
+            self.fill_answer(exchange, exchange.answer, document)
+        if reading.leaves or reading.value is None:  # not JSON, or JSON by its looks alone
+            return reading.leaves
+        return LeavesLater(lambda: self.answer_leaves(reading.value))
 
     def read_body(self, answer: HttpAnswer) -> Reading:
-        """The answer's body: JSON as a rule, else whatever it shows."""
-        content_type = answer.headers.get("content-type", "")
+        """The answer's body: JSON as a rule (its leaves later), else whatever it shows."""
         if answer.body[:1] in (b"{", b"["):
-            return json_leaves.read(answer.body, self.answer_zones)
-        return read_any(answer.body, content_type)
+            value = json_leaves.value_of(answer.body)
+            return Reading(value, [] if value is not None else [json_leaves.text_leaf(answer.body)])
+        return read_any(answer.body, answer.headers.get("content-type", ""))
+
+    def answer_leaves(self, document: Any) -> list[Leaf]:
+        """The string leaves of a plain answer's JSON."""
+        return json_leaves.walk(document, self.answer_zones)[0]
 
     def answer_reader(self, exchange: Exchange) -> AnswerReader:
         """A reader that takes every string of every event as a text of its own."""
@@ -200,9 +208,7 @@ class OpenAIFamily:
     def fill_form(self, exchange: Exchange, form: Form) -> None:
         """Put what this family understands of a multipart body into ``exchange``."""
 
-    def fill_answer(
-        self, exchange: Exchange, answer: Answer, document: dict[str, Any], leaves: list[Leaf]
-    ) -> None:
+    def fill_answer(self, exchange: Exchange, answer: Answer, document: dict[str, Any]) -> None:
         """Put what this family understands of a plain answer into ``answer``."""
 
 

@@ -7,6 +7,7 @@ sound; text travels in ``input``, ``prompt`` and ``text``.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from penstock.exchange import Answer, Exchange, HttpAnswer, Leaf, Message, Part
@@ -43,9 +44,7 @@ class Media(OpenAIFamily):
         ]
         exchange.messages = [Message("user", parts)] if parts else []
 
-    def fill_answer(
-        self, exchange: Exchange, answer: Answer, document: dict[str, Any], leaves: list[Leaf]
-    ) -> None:
+    def fill_answer(self, exchange: Exchange, answer: Answer, document: dict[str, Any]) -> None:
         """Usage, where there is one."""
         usage = document.get("usage")
         if isinstance(usage, dict):
@@ -59,11 +58,9 @@ class Embeddings(Media):
     operation = "embeddings"
     path = re.compile(r"/embeddings/?$")
 
-    def fill_answer(
-        self, exchange: Exchange, answer: Answer, document: dict[str, Any], leaves: list[Leaf]
-    ) -> None:
+    def fill_answer(self, exchange: Exchange, answer: Answer, document: dict[str, Any]) -> None:
         """How many vectors came back."""
-        super().fill_answer(exchange, answer, document, leaves)
+        super().fill_answer(exchange, answer, document)
         answer.embedding_count = len(as_list(document.get("data"))) or None
 
 
@@ -82,11 +79,9 @@ class ImageGenerations(Media):
     operation = "image_generation"
     path = re.compile(r"/images/generations/?$")
 
-    def fill_answer(
-        self, exchange: Exchange, answer: Answer, document: dict[str, Any], leaves: list[Leaf]
-    ) -> None:
+    def fill_answer(self, exchange: Exchange, answer: Answer, document: dict[str, Any]) -> None:
         """Usage and the prompt as the model rewrote it."""
-        super().fill_answer(exchange, answer, document, leaves)
+        super().fill_answer(exchange, answer, document)
         rewritten = [
             as_text(image.get("revised_prompt")) for image in as_dicts(document.get("data"))
         ]
@@ -128,18 +123,16 @@ class Transcriptions(Media):
     operation = "transcription"
     path = re.compile(r"/audio/transcriptions/?$")
 
-    def read_answer(self, exchange: Exchange, answer: HttpAnswer) -> list[Leaf]:
+    def read_answer(self, exchange: Exchange, answer: HttpAnswer) -> Sequence[Leaf]:
         """JSON, or the text itself."""
         leaves = super().read_answer(exchange, answer)
         if exchange.answer is not None and len(leaves) == 1 and not leaves[0].path:
             exchange.answer.messages = [Message("assistant", [Part("text", leaves[0].text)])]
         return leaves
 
-    def fill_answer(
-        self, exchange: Exchange, answer: Answer, document: dict[str, Any], leaves: list[Leaf]
-    ) -> None:
+    def fill_answer(self, exchange: Exchange, answer: Answer, document: dict[str, Any]) -> None:
         """The transcript is the answer's text."""
-        super().fill_answer(exchange, answer, document, leaves)
+        super().fill_answer(exchange, answer, document)
         text = as_text(document.get("text"))
         if text is not None:
             answer.messages = [Message("assistant", [Part("text", text)])]

@@ -48,16 +48,19 @@ class Responses(OpenAIFamily):
         exchange.tools = read_tools(document)
         exchange.references = _references(exchange, document)
 
-    def fill_answer(
-        self, exchange: Exchange, answer: Answer, document: dict[str, Any], leaves: list[Leaf]
-    ) -> None:
+    def fill_answer(self, exchange: Exchange, answer: Answer, document: dict[str, Any]) -> None:
         """One message of all output items; the status is the finish reason."""
         fill_response(answer, document)
+
+    def answer_leaves(self, document: Any) -> list[Leaf]:
+        """The strings; log probabilities repeat the text beside them."""
+        leaves = super().answer_leaves(document)
         for leaf in leaves:
             if leaf.path[:1] == ("output",) and leaf.path[-1:] == ("text",):
                 beside = (*leaf.path[:-1], "logprobs")
                 if at(document, *beside):
                     leaf.shadows = (beside,)
+        return leaves
 
     def answer_reader(self, exchange: Exchange) -> AnswerReader:
         """A reader of response events."""
@@ -116,9 +119,7 @@ class ResponsesInputTokens(Responses):
     operation = "count_tokens"
     path = re.compile(r"/responses/input_tokens/?$")
 
-    def fill_answer(
-        self, exchange: Exchange, answer: Answer, document: dict[str, Any], leaves: list[Leaf]
-    ) -> None:
+    def fill_answer(self, exchange: Exchange, answer: Answer, document: dict[str, Any]) -> None:
         """The count is no usage."""
         answer.usage.counted_tokens = as_count(document.get("input_tokens"))
 

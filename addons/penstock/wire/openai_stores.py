@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from penstock.exchange import Answer, Exchange, HttpAnswer, Leaf, Message, Part
+from penstock.exchange import Answer, Exchange, HttpAnswer, Message, Part
 from penstock.wire.family import AnswerReader, Channel, Delta, Family, Framing
 from penstock.wire.json_family import sniff, started_answer
 from penstock.wire.loose import as_dict, as_dicts, as_text
@@ -60,9 +60,7 @@ class Store(OpenAIFamily):
         ]
         exchange.messages = [Message("user", parts)] if parts else []
 
-    def fill_answer(
-        self, exchange: Exchange, answer: Answer, document: dict[str, Any], leaves: list[Leaf]
-    ) -> None:
+    def fill_answer(self, exchange: Exchange, answer: Answer, document: dict[str, Any]) -> None:
         """An object's usage; its id names the object and not a completion."""
         answer.id = None
         usage = document.get("usage")
@@ -127,9 +125,7 @@ class Models(Store):
         """Only looking is recognised: a POST below ``/models`` is somebody else's API."""
         return request.method == "GET" and super().recognise(request, destination)
 
-    def fill_answer(
-        self, exchange: Exchange, answer: Answer, document: dict[str, Any], leaves: list[Leaf]
-    ) -> None:
+    def fill_answer(self, exchange: Exchange, answer: Answer, document: dict[str, Any]) -> None:
         """A list of models has no consumption."""
         answer.id = None
 
@@ -162,11 +158,9 @@ class Assistants(Store):
     operation = "assistant"
     path = re.compile(r"/(?:assistants|threads)(?:/|$)")
 
-    def fill_answer(
-        self, exchange: Exchange, answer: Answer, document: dict[str, Any], leaves: list[Leaf]
-    ) -> None:
+    def fill_answer(self, exchange: Exchange, answer: Answer, document: dict[str, Any]) -> None:
         """A run, a message, or a list of messages."""
-        super().fill_answer(exchange, answer, document, leaves)
+        super().fill_answer(exchange, answer, document)
         fill_run(answer, document)
 
     def answer_reader(self, exchange: Exchange) -> AnswerReader:
