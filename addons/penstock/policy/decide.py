@@ -191,7 +191,7 @@ class Judge:
 
     def restore(self, leaves: Iterable[Leaf]) -> None:
         """Put the originals of this caller's placeholders back."""
-        if self.decision.verdict == "deny":
+        if self.decision.verdict == "deny" or self.state.restorer(nested=False) is None:
             return
         for leaf in leaves:
             if leaf.blob or not leaf.editable or not leaf.text:
