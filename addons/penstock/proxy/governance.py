@@ -79,6 +79,7 @@ class Governance:
         self.detectors = Detectors(sorted({*self.policy.finding_types, *ALWAYS_FOUND}))
         self.memo = Memo(self.detectors, self.keys.digest)
         self.wishes.clear()
+        self.governs_other = governs_other(self.policy)
 
     def reload(self) -> bool:
         """Take up changed policy files; True when another policy is in force now."""
@@ -130,6 +131,19 @@ class Governance:
     def state_for(self, caller: Caller) -> CallState:
         """What a decision about this caller's call may ask for."""
         return CallState(self, caller_key(caller))
+
+
+def governs_other(policy: Policy) -> bool:
+    """True when the policy says where calls may go that are not to an AI service.
+
+    Such calls are seen only where they are decrypted (``intercept: all``) or plain HTTP.
+    """
+    return any(rule.act.covers("other") for rule in policy.allows) or any(
+        rule.act.target.providers is None
+        and rule.act.target.models is None
+        and rule.act.target.apis is None
+        for rule in policy.denies
+    )
 
 
 def caller_key(caller: Caller) -> str:

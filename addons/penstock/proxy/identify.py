@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import time
 
 from mitmproxy import connection, http
 
@@ -59,10 +60,13 @@ class Identify:
     def request(self, flow: http.HTTPFlow) -> None:
         if flow.response is not None or flow.error is not None:
             return
+        began = time.perf_counter()
         self.remember_credentials(flow)
         live = self.identify(flow)
         if live is not None:
             flow.metadata[KEY] = live
+            live.began = began
+            live.own_seconds = time.perf_counter() - began
 
     def remember_credentials(self, flow: http.HTTPFlow) -> None:
         # Hop by hop (RFC 9110 section 11.7.2): read here, never forwarded.
@@ -90,15 +94,18 @@ class Identify:
         exchange = wire.read_request(request, destination)
         if not destination.known:
             destination = by_shape(destination, exchange.api)
-        if problem is None and not self.is_governed(exchange, destination):
-            return None
+        if problem is None and not self.is_ai(exchange, destination):
+            if not self.governance.governs_other:
+                return None
+            # Where it may go is the policy's; what it says is not AI and none of our business.
+            exchange.leaves, exchange.problem = [], None
         live = LiveCall(
             self.call(flow, request, exchange, destination), request, wire.family_of(exchange.api)
         )
         live.uninspectable = problem
         return live
 
-    def is_governed(self, exchange: Exchange, destination: Destination) -> bool:
+    def is_ai(self, exchange: Exchange, destination: Destination) -> bool:
         """AI by catalogue, by a rule that names the host, or by the shape of the call."""
         if destination.category != "other" or not exchange.api.startswith("unknown"):
             return True
