@@ -90,8 +90,11 @@ _COUNT = {
 _GLOBS = {"type": "array", "items": {"type": ["string", "number"]}}
 
 
-def shape_schema(key: Key, types: tuple[str, ...]) -> dict[str, Any]:
-    """The JSON Schema of one key's value; ``types`` are the finding types there are."""
+FINDING_TYPE = {"$ref": "#/$defs/finding_type"}
+
+
+def shape_schema(key: Key) -> dict[str, Any]:
+    """The JSON Schema of one key's value."""
     described: dict[str, Any] = {"description": key.doc}
     if key.name == "version":
         return described | {"const": 1}
@@ -101,7 +104,7 @@ def shape_schema(key: Key, types: tuple[str, ...]) -> dict[str, Any]:
         case "choices":
             return described | {"type": "array", "items": {"enum": list(key.choices)}}
         case "types":
-            return described | {"type": "array", "minItems": 1, "items": {"enum": list(types)}}
+            return described | {"type": "array", "minItems": 1, "items": FINDING_TYPE}
         case "intercept":
             return described | {"anyOf": [{"enum": ["ai", "all"]}, _GLOBS]}
         case _:

@@ -80,7 +80,7 @@ class Reader:
         self.file = file
         self.problems: list[Problem] = []
         self.warnings: list[Problem] = []
-        self._types = _with_parents(known_types)
+        self._types = with_parents(known_types)
         self._text_lines: list[str] = []
 
     def report(self, line: int, path: str, message: str) -> None:
@@ -287,7 +287,7 @@ def join(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
 
 
-def _with_parents(types: Sequence[str]) -> frozenset[str]:
+def with_parents(types: Sequence[str]) -> frozenset[str]:
     """``secret.jwt`` also makes ``secret`` a name a rule may use."""
     return frozenset(
         ".".join(parts[:count])
