@@ -63,7 +63,7 @@ def test_tag_characters_are_read() -> None:
 @pytest.mark.parametrize(
     "text",
     ["sha512-" + "q1" * 43 + "==", "0123456789abcdef" * 4, "100% of 50%", "C:\\users\\udata",
-     "Здравствуйте, это обычный текст.", "👩‍👩‍👧 family", "path/to/some/very_long_file_name_of_words"],
+     "Здравствуйте, это обычный текст.", "👩‍👩‍👧 family", "a/very_long_file_name_of_words"],
 )  # fmt: skip
 def test_ordinary_texts_have_no_hidden_finding(text: str) -> None:
     assert BOTH.scan(text) == []

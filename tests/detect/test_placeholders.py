@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -106,7 +107,7 @@ def streamed(vault: Vault, text: str, cuts: list[int]) -> str:
     scanner = vault.restorer("c", nested=False)
     edges = [0, *sorted(cut % (len(text) + 1) for cut in cuts), len(text)]
     out, done, replacements = "", 0, []
-    for low, high in zip(edges, edges[1:], strict=False):
+    for low, high in pairwise(edges):
         step = scanner.feed(text[low:high])
         assert step.settled <= high
         replacements += step.replacements

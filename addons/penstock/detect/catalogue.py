@@ -9,8 +9,8 @@ from penstock.detect.contact import contact_probes
 from penstock.detect.credentials import credential_probes
 from penstock.detect.identity import identity_probes
 from penstock.detect.keys import key_probes
-from penstock.detect.probe import Probe
 from penstock.detect.phrases import phrase_probes
+from penstock.detect.probe import Probe
 from penstock.detect.rules import load, load_phrases
 from penstock.detect.tokens import token_probe
 from penstock.detect.urls import url_probes

@@ -8,21 +8,26 @@ from collections.abc import Iterator
 
 from penstock.detect.nearby import bare, word_near
 from penstock.detect.probe import Find, Probe
+from penstock.detect.values import words
 from penstock.detect.view import Pattern, View
 from penstock.exchange import Finding
 
-_DOMAIN_SOURCE = r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,62}[A-Za-z0-9])?\.){1,8}(?:xn--[A-Za-z0-9-]{2,59}|[A-Za-z]{2,24})"
+_DOMAIN_SOURCE = (
+    r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,62}[A-Za-z0-9])?\.){1,8}(?:xn--[A-Za-z0-9-]{2,"
+    r"59}|[A-Za-z]{2,24})"
+)
 _MAIL = rf"[A-Za-z0-9_%+][A-Za-z0-9._%+'-]{{0,63}}@{_DOMAIN_SOURCE}"
 _DOMAIN = re.compile(_DOMAIN_SOURCE)
 _LOCAL = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._%+'-")
 # "icon@2x.png" and "pkg@next.js" are files, not mail addresses.
-_NO_TOP_LEVEL = frozenset(
-    "png jpg jpeg gif svg webp ico css js ts json html py md txt map min".split()
-)
+_NO_TOP_LEVEL = words("png jpg jpeg gif svg webp ico css js ts json html py md txt map min")
 _IPV4 = r"(?:[0-9]{1,3}\.){3}[0-9]{1,3}"
 _IPV6 = r"(?:[0-9A-Fa-f]{0,4}:){2,7}(?:(?:[0-9]{1,3}\.){3}[0-9]{1,3}|[0-9A-Fa-f]{1,4})?"
 _MAC = r"(?:[0-9A-Fa-f]{2}[:-]){5}[0-9A-Fa-f]{2}|(?:[0-9A-Fa-f]{4}\.){2}[0-9A-Fa-f]{4}"
-_MAC_TRIGGER = r"[0-9A-Fa-f][:-][0-9A-Fa-f]{2}[:-][0-9A-Fa-f]{2}[:-]|[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4}\.[0-9A-Fa-f]"
+_MAC_TRIGGER = (
+    r"[0-9A-Fa-f][:-][0-9A-Fa-f]{2}[:-][0-9A-Fa-f]{2}[:-]|[0-9A-Fa-f]{4}\.[0-9A-Fa-f"
+    r"]{4}\.[0-9A-Fa-f]"
+)
 _NETWORK_WORDS = (
     "ip",
     "address",
@@ -158,28 +163,23 @@ def _ipv4(view: View) -> Iterator[Finding]:
         parts = text[start:end].split(".")
         if any(int(part) > 255 or (len(part) > 1 and part[0] == "0") for part in parts):
             continue
-        if (
-            not _alone(text, start, end, "_")
-            or text[end : end + 2][:1] == "."
-            and text[end + 1 : end + 2].isdigit()
-        ):
+        if not _alone(text, start, end, "_") or _goes_on(text, end) or _not_personal(parts):
             continue
-        if (
-            start
-            and text[start - 1] in ".:-^~=v"
-            and not word_near(text, start, end, _NETWORK_WORDS)
-        ):
-            if text[start - 1] != ":" or "::" not in text[max(0, start - 8) : start]:
-                continue
-        if _not_personal(parts):
-            continue
-        if (
-            word_near(text, start, start, _VERSION_WORDS, 14)
-            or all(len(part) == 1 for part in parts)
-            and not (word_near(text, start, end, _NETWORK_WORDS) or bare(text, start, end))
-        ):
-            continue
-        yield Finding("pii.ip", start, end, 0.8, "pii.ip")
+        if not _looks_like_a_version(text, start, end, parts):
+            yield Finding("pii.ip", start, end, 0.8, "pii.ip")
+
+
+def _looks_like_a_version(text: str, start: int, end: int, parts: list[str]) -> bool:
+    """Four numbers with dots are also a version or a section, unless a word says address."""
+    network = word_near(text, start, end, _NETWORK_WORDS)
+    before = text[start - 1] if start else " "
+    if before in ".-^~=v" and not network:
+        return True
+    if before == ":" and not network and "::" not in text[max(0, start - 8) : start]:
+        return True
+    if word_near(text, start, start, _VERSION_WORDS, 14):
+        return True
+    return all(len(part) == 1 for part in parts) and not (network or bare(text, start, end))
 
 
 def _not_personal(parts: list[str]) -> bool:

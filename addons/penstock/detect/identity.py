@@ -113,7 +113,7 @@ def _identifier(text: str, runs: list[tuple[int, int]], cut: bool) -> Finding | 
     if rules is None:
         return None
     low, high = runs[0][0], runs[-1][1]
-    separators = {text[end] for (_, end), _ in zip(runs, runs[1:], strict=False)}
+    separators = {text[end] for _, end in runs[:-1]}
     if len(separators) > 2:
         return None
     digits = "".join(text[a:b] for a, b in runs)

@@ -27,7 +27,10 @@ _SSH2 = r"---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----"
 _PUTTY = r"PuTTY-User-Key-File-[23]: "
 _PRIVATE_TAIL = r"-----END " + _LABEL + r"-----"
 # A key in a growing text is held from its first line to its last.
-_LIVE_KEY = rf"(?:{_BEGIN}|{_SSH2}|{_PUTTY})[0-9A-Za-z+/=_:,;. \t\r\n\\\"'`*#>|()\[\]$&-]*-----END [A-Z0-9 ]*-----"
+_LIVE_KEY = (
+    rf"(?:{_BEGIN}|{_SSH2}|{_PUTTY})[0-9A-Za-z+/=_:,;. \t\r\n\\\"'`*#>|()\[\]$&-]*---"
+    rf"--END [A-Z0-9 ]*-----"
+)
 # What may stand between the lines of a key pasted into code, logs or JSON.
 _KEY_RUN = re.compile(r"[0-9A-Za-z+/=_:,;. \t\r\n\\\"'`*#>|()\[\]$&-]*")
 _BASE64_RUN = re.compile(r"[0-9A-Za-z+/=]{20,}")

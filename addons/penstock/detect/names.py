@@ -10,7 +10,7 @@ import re
 from functools import lru_cache
 
 from penstock.detect.randomness import letter_runs, word_share
-from penstock.detect.values import Promise
+from penstock.detect.values import Promise, words
 
 # A longer run of name characters is a sentence or a blob.
 NAME_CHARACTERS_MAX = 80
@@ -33,14 +33,14 @@ SECRET_WORDS = (
 KEY_WORDS = ("key", "auth", "authorization", "authentication", "salt", "nonce", "hmac", "seed")
 
 # Words that only end like a promise.
-_NOT_A_PROMISE = frozenset(
+_NOT_A_PROMISE = words(
     "monkey donkey turkey hockey jockey whiskey hotkey keyboard keyword bypass compass surpass "
     "encompass trespass overpass passenger passage passive passed passing author authors "
     "foreignkey primarykey sortkey keyframe keypress tokenizer tokenize publickey pubkey "
-    "partitionkey groupkey mapkey hashkey cachekey".split()
+    "partitionkey groupkey mapkey hashkey cachekey"
 )
 # A name that speaks about a secret without being one.
-_ABOUT = frozenset(
+_ABOUT = words(
     "public id ids name names url uri path file filename dir folder type types len length count "
     "counts size field fields index format algorithm alg provider store expires expiry expiration "
     "ttl timeout header headers prefix suffix regex pattern label title class map limit limits "
@@ -48,13 +48,13 @@ _ABOUT = frozenset(
     "ref rev revision max min total num number usage policy mode status enabled required hint rule "
     "rules error errors message msg text placeholder primary foreign sort partition cache group "
     "lookup arn alias column table row bucket object resource image images vault uuid guid etag "
-    "request continuation next page change idempotency pagination cursor encode decode strip lower upper split join replace instance node host domain port address kind ssh-rsa module package namespace xmlns".split()
+    "request continuation next page change idempotency pagination cursor encode decode strip "
+    "lower upper split join replace "
+    "instance node host domain port address kind ssh-rsa module package namespace xmlns"
 )
 
 # Anywhere in the name, these say the value is shared on purpose.
-_PUBLIC = frozenset(
-    "public publishable request continuation next page change idempotency pagination".split()
-)
+_PUBLIC = words("public publishable request continuation next page change idempotency pagination")
 
 
 @lru_cache(maxsize=4096)

@@ -37,7 +37,10 @@ _ESCAPED = re.compile(r"\\u[0-9A-Fa-f]{4}")
 PIECE_REACH = 4000
 _PIECE_ENDS = frozenset(" \t\r\n\"'<>")
 _ESCAPE = re.compile(r"\\u([0-9A-Fa-f]{4})|\\([nrtbf\"\\/])")
-_INVISIBLE = "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff\U000e0000-\U000e01ef"
+_INVISIBLE = (
+    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e"
+    "\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff\U000e0000-\U000e01ef"
+)
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 _HIDDEN = re.compile(f"[{_INVISIBLE}]")
 _ODD = re2.compile(

@@ -241,7 +241,7 @@ def _relaxed(nodes: tuple[Node, ...]) -> str:
     """Without a literal part: the pattern with its counts cut down and opened upwards."""
     return "".join(
         write(Repeat(n.node, min(n.low, 2 * TRIGGER_REPEATS_MAX), None, False))
-        if isinstance(n, Repeat) and n.high != n.low or isinstance(n, Repeat) and n.low > 12
+        if (isinstance(n, Repeat) and n.high != n.low) or (isinstance(n, Repeat) and n.low > 12)
         else write(n)
         for n in nodes
     )

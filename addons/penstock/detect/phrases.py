@@ -51,4 +51,3 @@ def _probe(rule: PhraseRule, number: int) -> Probe:
 
     # Held back nowhere: an order in an answer is reported, not cut out of a stream.
     return Probe(f"{rule.id}#{number}", (rule.id,), rule.pattern, find, "phrases", live="")
-

@@ -29,12 +29,15 @@ Group = Literal["literal", "words", "phrases", "digits", "codes", "runs", "short
 # contains its gate (held by a test over the rules' examples).
 GATES: dict[Group, str] = {
     "digits": r"(?:[0-9][ .:/()-]{0,2}){6}",
-    "codes": r"[A-Za-z] ?[0-9]{2}|[0-9][A-Za-z][0-9]|[0-9]{6}-?[A-Za-z]|[0-9]{6}[-+]|[0-9]-[0-9]{6}",
+    "codes": (
+        r"[A-Za-z] ?[0-9]{2}|[0-9][A-Za-z][0-9]|[0-9]{6}-?[A-Za-z]|[0-9]{6}[-+]|[0-9]-[0-9]{6}"
+    ),
     "runs": r"[0-9A-Za-z+/_-]{20}",
     "phrases": r"[^\x00-\x7f]{4}|[A-Za-z]{3}",
 }
 # "words" probes are asked always, but apart: letters of any case would multiply the states
-# of the token formats. "short" probes look at texts that are one value and nothing else, whatever they hold.
+# of the token formats. "short" probes look at texts that are one value and
+# nothing else, whatever they hold.
 SHORT_CHARACTERS_MAX = 40
 
 

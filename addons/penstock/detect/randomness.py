@@ -10,6 +10,11 @@ import math
 import re
 from collections import Counter
 
+
+def _rows(table: str) -> list[str]:
+    return table.split()
+
+
 # Row: first letter, column: second, a to z; 0 = never seen in words, 9 = eight times as
 # often as chance. Counted over 30 000 distinct words of the standard library's sources.
 _PAIRS = (
@@ -22,10 +27,10 @@ _PAIRS = (
     "53537335604433552367623140 63547316702433640665423152 56545541502667460666211201 "
     "84438333721333531444223122 73546435712436641664333411 65656624622453462447333653 "
     "54555433523556572566344445 63458334700342533343324545"
-).split()
+)
 _SCORE = {
     first + second: int(digit)
-    for first, row in zip("abcdefghijklmnopqrstuvwxyz", _PAIRS, strict=True)
+    for first, row in zip("abcdefghijklmnopqrstuvwxyz", _rows(_PAIRS), strict=True)
     for second, digit in zip("abcdefghijklmnopqrstuvwxyz", row, strict=True)
 }
 

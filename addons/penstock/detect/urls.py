@@ -14,15 +14,25 @@ from penstock.detect.values import placeholder
 from penstock.detect.view import Pattern, View
 from penstock.exchange import Finding
 
-_URL = r"[a-zA-Z][a-zA-Z0-9+.-]{1,24}://[^\s/?#:@\"'`<>]{0,100}:([^\s/?#\"'`<>\\]{1,200})@[0-9A-Za-z_.\[\]:{}$%-]{1,255}"
+_URL = (
+    r"[a-zA-Z][a-zA-Z0-9+.-]{1,24}://[^\s/?#:@\"'`<>]{0,100}:([^\s/?#\"'`<>\\]{1,200"
+    r"})@[0-9A-Za-z_.\[\]:{}$%-]{1,255}"
+)
 _CURL = r"\s(?:-u|--user|--proxy-user)[ =]?[\"']?[^\s:\"'<$]{1,80}:[\"']?([^\s\"']{3,128})"
 # How far before -u the word curl may stand: headers and data may come first.
 CURL_REACH = 400
-_BASIC = r"(?i:authorization[\"']?\s{0,2}[:=]\s{0,2}[\"']?(?:(?:basic|bearer|token|apikey|api-key|key|digest))?) ([0-9A-Za-z+/=_.~-]{12,})"
-_CURLOPT = r"(?:USERPWD|usrpwd|userpwd)[\"']?\s{0,2}[,=:]\s{0,2}[\"']([^\"'\s:]{1,60}:[^\"'\s]{3,128})[\"']"
+_BASIC = (
+    r"(?i:authorization[\"']?\s{0,2}[:=]\s{0,2}[\"']?(?:(?:basic|bearer|token|apikey"
+    r"|api-key|key|digest))?) ([0-9A-Za-z+/=_.~-]{12,})"
+)
+_CURLOPT = (
+    r"(?:USERPWD|usrpwd|userpwd)[\"']?\s{0,2}[,=:]\s{0,2}[\"']([^\"'\s:]{1,60}:[^\"'"
+    r"\s]{3,128})[\"']"
+)
 # What documentation writes in the password's place.
 _STOCK = re.compile(
-    r"^(?:your|my|the|user|db)?[_-]?(?:password|passwd|secret|token|redacted|apikey|api_key)[_-]?\d?$"
+    r"^(?:your|my|the|user|db)?[_-]?(?:password|passwd|secret|token|redacted|api"
+    r"key|api_key)[_-]?\d?$"
 )
 _Judge = Callable[[str], float | None]
 

@@ -20,6 +20,12 @@ from penstock.detect.randomness import (
 
 Promise = Literal["password", "secret", "key", "weak"]
 
+
+def words(text: str) -> frozenset[str]:
+    """A literal list of words as a set."""
+    return frozenset(text.split())
+
+
 # Longer values are certificates, texts or blobs, which have detectors of their own.
 VALUE_CHARACTERS_MAX = 1024
 # The beginning of a value says what it is; a bound for texts made of names and signs.
@@ -38,10 +44,10 @@ _TEMPLATE = re.compile(
 _STOCK = re.compile(
     r"^(?:pass(?:word|wd)?|secret|token|test|user|admin|foo|bar|abc|key)[\d_-]*$", re.I
 )
-_WORDS = frozenset(
+_WORDS = words(
     "none null true false nil undefined password passwd secret token key string str int bool any "
     "optional required default value values empty test tests testing user admin root name self "
-    "this bytes object unknown disabled enabled yes no auto env basic bearer digest".split()
+    "this bytes object unknown disabled enabled yes no auto env basic bearer digest"
 )
 _EXPRESSION = re.compile(
     r"^(?:[A-Za-z_$][\w$]*(?:\.|->|::)[A-Za-z_$].*|[A-Za-z_$][\w$.]*\(.*|\$[A-Za-z_{(].*|%[A-Za-z_]+%?|"
