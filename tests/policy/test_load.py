@@ -311,6 +311,9 @@ def test_rule_narrows_the_mode_and_never_widens_it(tmp_path: Path) -> None:
     rules = "- {id: a, deny: {hosts: [x]}, mode: observe}\n- {id: b, deny: {}, mode: enforce}\n"
     policy = policy_of(tmp_path, rules, "mode: shadow")
     assert [one.mode for one in policy.rules] == ["observe", "shadow"]
+    assert [(one.path, one.message[:13]) for one in policy.warnings] == [
+        ("rules[1].mode", "has no effect")
+    ]
     assert [one.mode for one in policy.with_mode("enforce").rules] == ["observe", "enforce"]
 
 

@@ -152,11 +152,15 @@ def build_rule(
     if len(reader.problems) > before or act is None or len(verbs) != 1:
         return None
     stated = values.get("mode")
+    whole = settings.get("mode", "enforce")
+    if stated is not None and narrower(stated, whole) != stated:
+        message = f"has no effect: a rule narrows the policy's mode, which is {whole}"
+        reader.warnings.append(Problem(reader.file, line, join(path, "mode"), message))
     return Rule(
         id=values["id"],
         verb=verbs[0][0],
         act=act,
-        mode=narrower(settings.get("mode", "enforce"), stated),
+        mode=narrower(whole, stated),
         stated_mode=stated,
         on_error=values.get("on_error") or settings.get("on_error", "deny"),
         message=values.get("message"),
