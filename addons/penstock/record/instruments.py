@@ -7,7 +7,9 @@ docs/telemetry.md lists the same names; a test holds the two together.
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector
+
+from penstock.record.spread import Spread
 
 # semantic-conventions v1.41, gen-ai-metrics.md: advised boundaries.
 TOKEN_BUCKETS = tuple(4**power for power in range(14))
@@ -122,7 +124,5 @@ class Instruments:
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
         return Gauge(name, text, labels, registry=self.registry)
 
-    def _histogram(
-        self, name: str, text: str, buckets: tuple[float, ...], *labels: str
-    ) -> Histogram:
-        return Histogram(name, text, labels, buckets=buckets, registry=self.registry)
+    def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Spread:
+        return Spread(name, text, labels, buckets, self.registry)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from prometheus_client import Counter, Histogram, disable_created_metrics, generate_latest
+from prometheus_client import Counter, disable_created_metrics, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -20,6 +20,7 @@ from penstock.record.attributes import error_type, provider_name
 from penstock.record.instruments import Instruments
 from penstock.record.names import NONE, Names
 from penstock.record.record import Record
+from penstock.record.spread import Child, Spread
 
 # Label values kept per kind. A model costs about 100 series (three histograms), a tool three.
 MODELS_MAX = 100
@@ -67,7 +68,7 @@ class Metrics:
         self._rules = Names(RULES_MAX)
         self._words = Names(WORDS_MAX)
         self._counters: dict[tuple[object, ...], Counter] = {}
-        self._histograms: dict[tuple[object, ...], Histogram] = {}
+        self._histograms: dict[tuple[object, ...], Child] = {}
         self._to.build.labels(__version__).set(1)
         self._with_checks = self._to.added.labels("included")
         self._without_checks = self._to.added.labels("excluded")
@@ -188,7 +189,7 @@ class Metrics:
                 self._counters[key] = child
         child.inc(amount)
 
-    def _observe(self, histogram: Histogram, value: float, *labels: str) -> None:
+    def _observe(self, histogram: Spread, value: float, *labels: str) -> None:
         key = (histogram, *labels)
         child = self._histograms.get(key)
         if child is None:
