@@ -55,7 +55,9 @@ def command(options: ProxyOptions, ready_file: Path | None, trust_dir: Path | No
             drain_seconds=options.drain_seconds,
         ),
     )
-    service = Service(settings, options.policies, options.mode, stack, ready_file)
+    service = Service(
+        settings, options.policies, options.mode, stack, ready_file, tell
+    )
     try:
         if trust_dir is not None:
             from penstock.cli.trust_directory import publish
@@ -71,3 +73,8 @@ def command(options: ProxyOptions, ready_file: Path | None, trust_dir: Path | No
         click.echo(f"penstock run: {error}", err=True)
         code = 2
     sys.exit(code)
+
+
+def tell(text: str) -> None:
+    """What the proxy did, for whoever started it."""
+    click.echo(f"penstock: {text}", err=True)

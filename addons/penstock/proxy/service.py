@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import json
 import logging
 import os
@@ -51,6 +52,7 @@ class Service:
     mode: Mode | None
     stack: Callable[[Governance], list[Addon]]
     ready_file: Path | None = None
+    tell: Callable[[str], None] = lambda _text: None  # what a person at the terminal hears
     governance: Governance = field(init=False)
     recording: Recording = field(init=False)
     journal: Journal = field(init=False)
@@ -127,6 +129,7 @@ class Service:
     def started(self, listening: Listening, admin: tuple[str, int]) -> None:
         """The ports are open: say where."""
         self.listening, self.ready = listening, True
+        self.introduce(listening, admin)
         if self.ready_file is not None:
             where = {
                 "listen": "{}:{}".format(*listening.proxy),
@@ -138,7 +141,23 @@ class Service:
             draft.write_text(json.dumps(where))
             draft.replace(self.ready_file)
 
+    def introduce(self, listening: Listening, admin: tuple[str, int]) -> None:
+        """Where it is, what it does, and how clients come to it."""
+        policy, state = self.governance.policy, self.settings.state_dir
+        address = "{}:{}".format(*listening.proxy)
+        rules = f"{len(policy.rules)} rule{'' if len(policy.rules) == 1 else 's'}"
+        self.tell(f"listening on {address}, health and metrics on {admin[0]}:{admin[1]}")
+        self.tell(f"policy {policy.name}: {rules}, mode {policy.mode} ({', '.join(policy.files)})")
+        if not ipaddress.ip_address(listening.proxy[0]).is_loopback:
+            self.tell("warning: not on loopback: whoever reaches this address may use the proxy")
+        for warning in policy.warnings:
+            self.tell(f"warning: {warning}")
+        self.tell(f"certificate {state / 'ca.pem'}, audit log {self.recording.audit.path}")
+        self.tell(f"clients: HTTPS_PROXY=http://{address}, or: eval \"$(penstock env)\"")
+
     def draining(self) -> None:
+        if self.ready:
+            self.tell("stopping: no new connections, running answers may finish")
         self.ready = False
 
     def refused(self, code: str, host: str) -> None:
@@ -168,10 +187,12 @@ class Service:
             if await asyncio.to_thread(self.governance.source.poll):
                 self.governance.adopt(self.governance.source.policy)
                 self.note_policy()
-                logger.warning("policy reloaded: %s", self.governance.policy.hash)
+                self.tell(f"policy reloaded: {self.governance.policy.hash}")
             elif self.governance.source.status() != before:
                 self.recording.metrics.policy_refused()
-                logger.error("a changed policy was refused; the old one stays in force")
+                self.tell("a changed policy was refused, the old one stays in force:")
+                for problem in self.governance.source.status().problems:
+                    self.tell(f"  {problem}")
             self.keep_budgets(time.time())
             await asyncio.to_thread(self.governance.recorder.flush)
 
