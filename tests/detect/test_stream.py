@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from penstock.detect import Detectors
 from penstock.detect import stream as module
-from penstock.detect.stream import Scanner, scanner
+from penstock.detect.stream import Scanner, prepare, scanner
 from penstock.exchange import Finding
 
 TYPES = ["secret", "pii"]
@@ -140,6 +140,13 @@ def test_a_secret_longer_than_may_be_held_is_still_kept_in(
     out, held = run(text, [text[at : at + 10] for at in range(0, len(text), 10)], ["secret"])
     assert "aB3dE5fG" not in out and out.endswith(" end")
     assert held <= 620
+
+
+def test_prepared_types_cost_a_first_stream_nothing() -> None:
+    prepare(DETECTORS, ["secret.stripe_key"])
+    before = module._live_pattern.cache_info().misses
+    start(["secret.stripe_key"]).feed("text")
+    assert module._live_pattern.cache_info().misses == before
 
 
 def test_types_narrow_what_is_found_and_held() -> None:

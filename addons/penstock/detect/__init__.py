@@ -7,9 +7,10 @@ network, a file other than its own rule data, or the policy.
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import cache, lru_cache
 
 from penstock.detect.catalogue import all_probes
 from penstock.detect.normalise import DEPTH_MAX, readings
@@ -22,6 +23,8 @@ __all__ = ["Detectors", "known_types"]
 
 # Selections of detectors alive at once: one per rule with types of its own.
 SELECTIONS_MAX = 32
+# Text an automaton meets before the first call: its states are made then and not later.
+WARM_UP_CHARACTERS = 24_000
 _WARM_UP = "The quick brown fox, 12 apples: key = 'value' https://example.org/a?b=c <d> a@b.cd\n"
 
 
@@ -35,8 +38,15 @@ def _probe_set(names: tuple[str, ...]) -> ProbeSet:
     """One automaton per selection of probes; detectors of equal selection share it."""
     wanted = set(names)
     probes = ProbeSet([probe for probe in all_probes() if probe.name in wanted])
-    probes.hits((_WARM_UP * 40).encode())  # fills the automaton: the first call costs no more
+    probes.hits(_warm_up())
     return probes
+
+
+@cache
+def _warm_up() -> bytes:
+    """English and code that every Python carries: the documentation of its builtins."""
+    texts = [_WARM_UP, *(str(value.__doc__) for value in vars(builtins).values())]
+    return "\n".join(texts)[:WARM_UP_CHARACTERS].encode()
 
 
 class Detectors:

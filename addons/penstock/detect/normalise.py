@@ -27,6 +27,8 @@ RUN_CHARACTERS_MIN = 24
 RUN_CHARACTERS_MAX = 64 * 1024
 # Runs looked into per text; a text of nothing but encoded runs is no conversation.
 RUNS_MAX = 64
+# How far around an invisible or look-alike character a hidden value may reach.
+MASK_REACH = 400
 # Decoded bytes must read as text: this share of printable characters.
 PRINTABLE_SHARE_MIN = 0.95
 
@@ -80,13 +82,34 @@ def readings(view: View) -> Iterator[Decoded]:
     """The hidden readings of a text, at most ``RUNS_MAX`` of each kind."""
     text = view.text
     if not view.ascii and _ODD.search(view.data):
-        yield unmasked(text)
+        yield from _masked(view)
     if len(text) >= RUN_CHARACTERS_MIN:
         yield from _runs(view)
     if "%" in text:
         yield from _pieces(text, _PERCENT, _unpercent)
     if "\\u" in text:
         yield from _pieces(text, _ESCAPED, _unescape)
+
+
+def _masked(view: View) -> Iterator[Decoded]:
+    """The surroundings of odd characters, unmasked: what they hide is near them."""
+    low = high = 0
+    windows: list[tuple[int, int]] = []
+    for match in _ODD.finditer(view.data):
+        at = view.index(match.start())
+        if windows and at - MASK_REACH <= high:
+            high = at + MASK_REACH
+            windows[-1] = (low, high)
+        else:
+            low, high = max(0, at - MASK_REACH), at + MASK_REACH
+            windows.append((low, high))
+    if len(windows) > RUNS_MAX:
+        windows = [(0, len(view.text))]
+    for low, high in windows:
+        piece = unmasked(view.text[low:high])
+        assert piece.origin is not None
+        origin = tuple(low + at for at in piece.origin)
+        yield Decoded(piece.text, (low, low + piece.span[1]), origin)
 
 
 def unmasked(text: str) -> Decoded:

@@ -185,27 +185,34 @@ def _count(low: int, high: int | None) -> str:
 
 def is_literal(source: str) -> bool:
     """True when the pattern has a literal part of two characters or more."""
-    node = parse(source)
-    if isinstance(node, Choice):
-        return all(is_literal(write(n)) for n in node.nodes)
-    nodes = node.nodes if isinstance(node, Sequence) else (node,)
-    return _narrowest(nodes)[0] >= 2
+    return _best(parse(source))[0] >= 2
 
 
 def trigger(source: str) -> str:
     """A pattern that occurs wherever ``source`` does, cheap for an automaton."""
-    node = parse(source)
+    return _best(parse(source))[1]
+
+
+def _best(node: Node) -> tuple[int, str]:
+    """How many characters the best trigger of a node fixes, and that trigger.
+
+    Of a sequence it is the neighbours that fix the most, or the one choice all of whose
+    alternatives fix more than they do.
+    """
     if isinstance(node, Choice):
-        return node.flags + "|".join(trigger(write(n)) for n in node.nodes) + ")"
+        parts = [_best(n) for n in node.nodes]
+        return min(p[0] for p in parts), node.flags + "|".join(p[1] for p in parts) + ")"
     nodes = node.nodes if isinstance(node, Sequence) else (node,)
     weight, start, end = _narrowest(nodes)
-    if weight < 2:
-        return _relaxed(nodes)
     tail = ""
     if end < len(nodes) and isinstance(following := nodes[end], Repeat):
         keep = min(following.low, TRIGGER_REPEATS_MAX)
         tail = write(Repeat(following.node, keep, keep, False)) if keep else ""
-    return "".join(write(n) for n in nodes[start:end]) + tail
+    best = (weight, "".join(write(n) for n in nodes[start:end]) + tail)
+    if weight < 2:
+        best = (weight, _relaxed(nodes))
+    choices = [_best(n) for n in nodes if isinstance(n, Choice)] if len(nodes) > 1 else []
+    return max([best, *choices], key=lambda option: option[0])
 
 
 def _narrowest(nodes: tuple[Node, ...]) -> tuple[int, int, int]:

@@ -59,6 +59,11 @@ def _live_pattern(probes: tuple[Probe, ...]) -> LivePattern:
     return LivePattern(probes)
 
 
+def prepare(detectors: Detectors, types: Sequence[str]) -> None:
+    """Build what scanners of ``types`` need (0.1 s), so that no first stream has to wait."""
+    _live_pattern(detectors.only(types).probes)
+
+
 def scanner(
     detectors: Detectors,
     types: Sequence[str],
