@@ -80,6 +80,7 @@ class Caller:
     process: Process | None = None
     user_agent: str | None = None
     credential: str | None = None  # keyed fingerprint of the provider key used, never the key
+    credentials: tuple[str, ...] = ()  # of every key the call carries, that one first
     claims: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -6,7 +6,12 @@ import base64
 
 import pytest
 
-from penstock.caller.credentials import credential_fingerprint, fingerprint, proxy_user
+from penstock.caller.credentials import (
+    OVERLONG,
+    credential_fingerprints,
+    fingerprint,
+    proxy_user,
+)
 
 KEY = b"k" * 32
 SECRET = "sk-" + "canary" * 6
@@ -27,17 +32,17 @@ SECRET = "sk-" + "canary" * 6
 )
 def test_one_key_has_one_fingerprint_wherever_it_stands(headers: dict[str, str], path: str) -> None:
     """The same key in any of its places is recognised as the same, and is not in the result."""
-    found = credential_fingerprint(headers, path, KEY)
+    found = credential_fingerprints(headers, path, KEY)[0]
     assert found == fingerprint(SECRET, KEY)
-    assert found and len(found) == 16 and "canary" not in found
+    assert len(found) == 16 and "canary" not in found
 
 
 def test_an_aws_signature_is_known_by_its_access_key() -> None:
     """Two requests of one AWS identity differ in signature and share the fingerprint."""
     form = "AWS4-HMAC-SHA256 Credential={}/20261121/us-east-1/bedrock/aws4_request, Signature={}"
-    one = credential_fingerprint({"authorization": form.format("AKIAEXAMPLE1", "aa")}, "/", KEY)
-    two = credential_fingerprint({"authorization": form.format("AKIAEXAMPLE1", "bb")}, "/", KEY)
-    other = credential_fingerprint({"authorization": form.format("AKIAEXAMPLE2", "aa")}, "/", KEY)
+    one = credential_fingerprints({"authorization": form.format("AKIAEXAMPLE1", "aa")}, "/", KEY)
+    two = credential_fingerprints({"authorization": form.format("AKIAEXAMPLE1", "bb")}, "/", KEY)
+    other = credential_fingerprints({"authorization": form.format("AKIAEXAMPLE2", "aa")}, "/", KEY)
     assert one == two != other
 
 
@@ -49,16 +54,33 @@ def test_the_installation_key_matters() -> None:
 @pytest.mark.parametrize(
     ("headers", "path"),
     [
-        ({}, "/"),
-        ({"authorization": ""}, "/?key="),
         ({"authorization": "Bearer " + "x" * 100_000}, "/"),
         ({}, "/?" + "key&" * 20_000),
         ({}, "/?" + "&".join(f"a{n}=1" for n in range(1000)) + "&key=x"),
     ],
 )
-def test_no_credential_or_an_absurd_one_is_none(headers: dict[str, str], path: str) -> None:
-    """Nothing, an oversized header and a flood of parameters give no fingerprint."""
-    assert credential_fingerprint(headers, path, KEY) is None
+def test_an_absurd_credential_is_on_no_list(headers: dict[str, str], path: str) -> None:
+    """An oversized header and a flood of parameters have no fingerprint a list could hold."""
+    assert credential_fingerprints(headers, path, KEY) == (OVERLONG,)
+
+
+@pytest.mark.parametrize(("headers", "path"), [({}, "/"), ({"authorization": ""}, "/?key=")])
+def test_no_credential_has_no_fingerprint(headers: dict[str, str], path: str) -> None:
+    """A call without a key is a call without a fingerprint."""
+    assert credential_fingerprints(headers, path, KEY) == ()
+
+
+def test_every_key_of_a_call_is_seen() -> None:
+    """A second key beside the first, in any place, does not hide behind it."""
+    headers = {
+        "x-api-key": "ours",
+        "authorization": "Bearer second",
+        "sec-websocket-protocol": "realtime, openai-insecure-api-key.third",
+    }
+    path = "/v1?key=fourth&a=b&KEY=fifth&X-Amz-Credential=sixth%2F20261121%2Feu%2Fs3%2Faws4_request"
+    names = ("ours", "second", "third", "fourth", "fifth", "sixth")
+    found = credential_fingerprints(headers, path, KEY)
+    assert found == tuple(fingerprint(name, KEY) for name in names)
 
 
 def basic(text: str) -> str:

@@ -21,7 +21,19 @@ CREDENTIAL_CHARACTERS_MAX = 32_768
 USER_CHARACTERS_MAX = 128
 
 KEY_HEADERS = ("x-api-key", "api-key", "x-goog-api-key", "ocp-apim-subscription-key", "xi-api-key")
-KEY_PARAMETERS = ("key", "api_key", "api-key", "apikey", "access_token")
+KEY_PARAMETERS = (
+    "key",
+    "api_key",
+    "api-key",
+    "apikey",
+    "access_token",
+    "subscription-key",
+    "x-amz-credential",
+)
+# A browser's way to send a key with a WebSocket (OpenAI's realtime API).
+SUBPROTOCOL_KEY = "openai-insecure-api-key."
+# Stands where a fingerprint would for what is too long to be a key: no list can hold it.
+OVERLONG = "overlong"
 
 _SIGV4 = re.compile(r"AWS4-\S{1,40} +Credential=([A-Za-z0-9]{1,128})/")
 _USER = re.compile(r"[\w.@+\-\\/=:]+")
@@ -33,38 +45,53 @@ def fingerprint(value: str, key: bytes) -> str:
     return digest.hexdigest()
 
 
-def credential_fingerprint(headers: Mapping[str, str], path: str, key: bytes) -> str | None:
-    """The fingerprint of the provider key a request carries; None when it carries none.
+def credential_fingerprints(headers: Mapping[str, str], path: str, key: bytes) -> tuple[str, ...]:
+    """The fingerprint of every provider key a request carries; the one that counts comes first.
 
-    Looked for in Authorization (any scheme; of an AWS signature the access key id, as the
-    rest changes with each request), the providers' key headers and the query.
+    Looked for in the providers' key headers, Authorization (any scheme; of an AWS signature
+    the access key id, as the rest changes with each request), the query and the WebSocket
+    subprotocol. All of them: which one a provider believes is the provider's affair.
     """
-    value = _from_headers(headers) or _from_query(path)
-    if not value or len(value) > CREDENTIAL_CHARACTERS_MAX:
-        return None
-    return fingerprint(value, key)
+    found = _in_headers(headers) + _in_query(path)
+    if not found:
+        return ()
+    return tuple(
+        OVERLONG if len(value) > CREDENTIAL_CHARACTERS_MAX else fingerprint(value, key)
+        for value in dict.fromkeys(found)
+    )
 
 
-def _from_headers(headers: Mapping[str, str]) -> str | None:
-    for name in KEY_HEADERS:
-        if value := headers.get(name, "").strip():
-            return value
+def _in_headers(headers: Mapping[str, str]) -> list[str]:
+    found = [value for name in KEY_HEADERS if (value := headers.get(name, "").strip())]
     authorization = headers.get("authorization", "").strip()
     if signed := _SIGV4.match(authorization):
-        return signed.group(1)
-    _, _, value = authorization.partition(" ")
-    return value.strip() or authorization or None
+        found.append(signed.group(1))
+    elif authorization:
+        _, _, value = authorization.partition(" ")
+        found.append(value.strip() or authorization)
+    protocols = headers.get("sec-websocket-protocol", "")
+    if SUBPROTOCOL_KEY in protocols:
+        names = (name.strip() for name in protocols.split(","))
+        found += [n.removeprefix(SUBPROTOCOL_KEY) for n in names if n.startswith(SUBPROTOCOL_KEY)]
+    return found
 
 
-def _from_query(path: str) -> str | None:
+def _in_query(path: str) -> list[str]:
     _, question, query = path.partition("?")
-    if not question or len(query) > CREDENTIAL_CHARACTERS_MAX:
-        return None
+    if not question:
+        return []
+    if len(query) > CREDENTIAL_CHARACTERS_MAX:
+        return [query]
     try:
         pairs = parse_qsl(urlsplit("?" + query).query, max_num_fields=100)
     except ValueError:
-        return None
-    return next((value for name, value in pairs if name.lower() in KEY_PARAMETERS and value), None)
+        return [query.ljust(CREDENTIAL_CHARACTERS_MAX + 1)]
+    # Of an AWS scope (key/date/region/service/aws4_request) only the first word stays the same.
+    return [
+        value.partition("/")[0] if name.lower() == "x-amz-credential" else value
+        for name, value in pairs
+        if name.lower() in KEY_PARAMETERS and value
+    ]
 
 
 def proxy_user(proxy_authorization: str | None) -> str | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from penstock.caller.agent import agent_of, clean_user_agent, session_of
-from penstock.caller.credentials import credential_fingerprint, fingerprint, proxy_user
+from penstock.caller.credentials import OVERLONG, credential_fingerprints, fingerprint, proxy_user
 from penstock.exchange import Caller, Process, Workload
 
 _NO_WORKLOAD = Workload()
@@ -34,6 +34,7 @@ def identify_caller(
     mcp_session = headers.get("mcp-session-id")
     if session is None and mcp_session:
         session = "mcp:" + fingerprint(mcp_session, fingerprint_key)
+    credentials = credential_fingerprints(headers, path, fingerprint_key)
     return Caller(
         workload=workload,
         user=proxy_user(proxy_authorization or headers.get("proxy-authorization")),
@@ -41,5 +42,6 @@ def identify_caller(
         session=session,
         process=process,
         user_agent=clean_user_agent(headers),
-        credential=credential_fingerprint(headers, path, fingerprint_key),
+        credential=next((one for one in credentials if one != OVERLONG), None),
+        credentials=credentials,
     )
