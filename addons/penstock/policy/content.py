@@ -13,6 +13,9 @@ from penstock.policy.rules.redact import METHODS, Redact, replacement
 from penstock.policy.state import State
 from penstock.wire.edits import Edit
 
+# Findings told in a decision; a body of a hundred thousand addresses is edited whole all the same.
+FINDINGS_KEPT = 1000
+
 Direction = Literal["request", "response"]
 
 # Parts of a request as a caller knows them.
@@ -94,7 +97,8 @@ def judge_finding(
         new = replacement(method, finding.type, value, state)
         verdict.edits.append(Edit(leaf, finding.start, finding.end, new))
         action = "redact" if action == "none" else action
-    verdict.findings.append(Located(finding, leaf.zone, leaf.path, direction, action))
+    if len(verdict.findings) < FINDINGS_KEPT:
+        verdict.findings.append(Located(finding, leaf.zone, leaf.path, direction, action))
 
 
 def wants(rule: Rule[Any], finding: Finding) -> bool:
