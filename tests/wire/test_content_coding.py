@@ -67,3 +67,21 @@ def test_an_unknown_coding_is_refused_and_an_empty_body_is_not() -> None:
     with pytest.raises(ContentCodingError, match="unknown"):
         decode(b"x", "compress", LIMIT)
     assert decode(b"", "gzip", LIMIT) == b""
+
+
+@pytest.mark.parametrize("size", range(256 * 1024, 256 * 1024 + 300, 7))
+def test_output_that_waits_inside_the_decoder_is_taken_out(size: int) -> None:
+    """A step that is exactly full can leave the end of a copy behind, with no input left."""
+    assert decode(_raw_deflate(b"0" * size), "deflate", LIMIT) == b"0" * size
+
+
+def test_a_zstd_body_that_is_cut_anywhere_is_an_error() -> None:
+    coded = zstandard.compress(b"the same words again " * 500)
+    for cut in range(1, len(coded)):
+        with pytest.raises(ContentCodingError):
+            decode(coded[:-cut], "zstd", LIMIT)
+
+
+def test_zstd_frames_may_follow_one_another() -> None:
+    coded = zstandard.compress(b"one ") + zstandard.compress(b"two")
+    assert decode(coded, "zstd", LIMIT) == b"one two"

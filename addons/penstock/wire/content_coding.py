@@ -7,7 +7,7 @@ Output is bounded in bytes and in ratio, so that a small body cannot fill the me
 from __future__ import annotations
 
 import zlib
-from typing import IO, Any, Protocol, cast
+from typing import Any, Protocol
 
 # Model traffic compresses 3 to 10 times; a ratio of 200 is reached by bombs and by blank pages.
 MAX_RATIO = 200
@@ -15,6 +15,8 @@ MAX_RATIO = 200
 RATIO_FLOOR_BYTES = 1024 * 1024
 # How much a decoder may produce at a time.
 _STEP_BYTES = 256 * 1024
+# zstd gives all of its output at once; a block of 128 KiB can be coded in 4 bytes.
+_ZSTD_STEP_BYTES = 256
 
 KNOWN = frozenset({"gzip", "x-gzip", "deflate", "br", "zstd"})
 
@@ -65,14 +67,17 @@ class _Zlib:
             data = self._head
             if data[0] & 15 != 8 or (data[0] << 8 | data[1]) % 31:
                 self._decoder = zlib.decompressobj(-zlib.MAX_WBITS)
-        while data:
+        full = False  # the last step gave all it may: there can be more without further data
+        while data or full:
             if self._decoder.eof:
                 if self._window_bits != 31 or not data.strip(b"\0"):
                     return  # padding after the end
                 self._decoder = zlib.decompressobj(self._window_bits)
             self._started = True
-            sink.write(self._decoder.decompress(data, _STEP_BYTES))
+            piece = self._decoder.decompress(data, _STEP_BYTES)
+            sink.write(piece)
             data = self._decoder.unconsumed_tail or self._decoder.unused_data
+            full = len(piece) == _STEP_BYTES and not self._decoder.eof
 
     def complete(self) -> bool:
         return self._decoder.eof
@@ -96,21 +101,25 @@ class _Brotli:
 
 
 class _Zstandard:
-    """zstd (RFC 8878). The window is bounded as RFC 9659 asks."""
+    """zstd (RFC 8878, several frames too). The window is bounded as RFC 9659 asks."""
 
-    def __init__(self, sink: _Sink) -> None:
+    def __init__(self) -> None:
         import zstandard
 
-        decompressor = zstandard.ZstdDecompressor(max_window_size=8 * 1024 * 1024)
-        self._writer: Any = decompressor.stream_writer(
-            cast("IO[bytes]", sink), write_size=_STEP_BYTES, write_return_read=True, closefd=False
-        )
+        self._library = zstandard.ZstdDecompressor(max_window_size=8 * 1024 * 1024)
+        self._decoder = self._library.decompressobj()
 
     def feed(self, data: bytes, sink: _Sink) -> None:
-        self._writer.write(data)
+        for at in range(0, len(data), _ZSTD_STEP_BYTES):
+            piece = data[at : at + _ZSTD_STEP_BYTES]
+            while piece:
+                if self._decoder.eof:
+                    self._decoder = self._library.decompressobj()
+                sink.write(self._decoder.decompress(piece))
+                piece = self._decoder.unused_data if self._decoder.eof else b""
 
     def complete(self) -> bool:
-        return True  # the writer does not tell; a cut frame shows in the cut document
+        return bool(self._decoder.eof)
 
 
 class Decoder:
@@ -121,7 +130,7 @@ class Decoder:
         self._stages: list[tuple[_Coding, _Sink]] = []
         for name in reversed([name for name in names if name not in ("", "identity")]):
             sink = _Sink(limit_bytes, ratio)
-            self._stages.append((_open(name, sink), sink))
+            self._stages.append((_open(name), sink))
 
     def feed(self, data: bytes) -> bytes:
         """The bytes that ``data`` decodes to; raises ContentCodingError."""
@@ -143,7 +152,7 @@ class Decoder:
         return all(coding.complete() for coding, _ in self._stages)
 
 
-def _open(name: str, sink: _Sink) -> _Coding:
+def _open(name: str) -> _Coding:
     if name in ("gzip", "x-gzip"):
         return _Zlib(31)
     if name == "deflate":
@@ -151,7 +160,7 @@ def _open(name: str, sink: _Sink) -> _Coding:
     if name == "br":
         return _Brotli()
     if name == "zstd":
-        return _Zstandard(sink)
+        return _Zstandard()
     raise ContentCodingError("unknown content-encoding")
 
 
