@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-# The largest event seen in recorded traffic is 100 KB; images inside events come near 1 MiB.
-MAX_EVENT_BYTES = 1024 * 1024
+# The largest event in recorded traffic is 100 KB; a screenshot in a tool result has a few MiB.
+MAX_EVENT_BYTES = 16 * 1024 * 1024
 
 _BLANK_LINE = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
 _LINE_END = re.compile(rb"\r\n|\n|\r")
