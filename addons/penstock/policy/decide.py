@@ -8,7 +8,7 @@ and change nothing: they only appear in ``reasons`` and ``would``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from penstock.exchange import Leaf, Zone
@@ -105,10 +105,20 @@ class Judge:
         if covering:
             admitting = [rule for rule in covering if self.admits(rule)]
             for enforced in (True, False):
-                self.uncovered(covering, admitting, enforced)
+                self.uncovered(covering, admitting, self.not_allowed, enforced)
+        if self.policy.pins:
+            self.pins()
         unknown = kind == "model" and self.call.exchange.api.startswith("unknown")
         if unknown and self.policy.unknown_api == "deny":
             self.deny_unknown_api()
+
+    def pins(self) -> None:
+        """Refuse a key that is on no list of those that speak of the call."""
+        pinning = [rule for rule in self.applying(self.policy.pins) if rule.act.pins(self.call)]
+        if pinning:
+            knowing = [rule for rule in pinning if rule.act.knows_key(self.call)]
+            for enforced in (True, False):
+                self.uncovered(pinning, knowing, self.not_our_key, enforced)
 
     def admits(self, rule: Rule[Allow]) -> bool:
         """True when the rule lets the call through, or fails and says on_error: allow."""
@@ -118,20 +128,30 @@ class Judge:
         return holds and rule.act.admits(self.call)
 
     def uncovered(
-        self, covering: list[Rule[Any]], admitting: list[Rule[Any]], enforced: bool
+        self,
+        covering: list[Rule[Any]],
+        admitting: list[Rule[Any]],
+        why: Callable[[], str],
+        enforced: bool,
     ) -> None:
         """Refuse what rules cover and none admits; watching rules are judged apart."""
         listing = [rule for rule in covering if rule.enforced or not enforced]
         if not listing or any(rule in listing for rule in admitting):
             return
         if enforced or not any(rule.enforced for rule in listing):
-            self.deny(listing[0], self.not_allowed())
+            self.deny(listing[0], why())
 
     def denied_because(self, rule: Rule[Deny]) -> str:
         used = rule.act.used_references(self.call.exchange)
         if used:
             return f"the call refers to content it does not send ({', '.join(used)})"
         return f"calls like this one to {self.call.destination.host} are denied"
+
+    def not_our_key(self) -> str:
+        host = self.call.destination.host
+        if not self.call.caller.credentials:
+            return f"calls to {host} need one of the organisation's keys, and this one has none"
+        return f"the call carries a key for {host} that is not one of the organisation's"
 
     def not_allowed(self) -> str:
         model = self.call.exchange.model

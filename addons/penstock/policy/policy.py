@@ -69,6 +69,11 @@ class Policy:
         return tuple(rule for rule in self.rules if isinstance(rule.act, Allow))
 
     @cached_property
+    def pins(self) -> tuple[Rule[Allow], ...]:
+        """The allow rules that say which keys may be used."""
+        return tuple(rule for rule in self.allows if rule.act.credentials is not None)
+
+    @cached_property
     def denies(self) -> tuple[Rule[Deny], ...]:
         """The deny rules that need no look at the content."""
         return tuple(

@@ -39,7 +39,16 @@ KEYS = (
     "mcp",
     "caller",
 )
-CALLER_KEYS = ("workload", "namespace", "service_account", "user", "agent", "process", "claims")
+CALLER_KEYS = (
+    "workload",
+    "namespace",
+    "service_account",
+    "user",
+    "agent",
+    "process",
+    "claims",
+    "credential",
+)
 DEFAULT_MAX_TOKENS = 1024  # Anthropic requires the field
 
 
@@ -149,5 +158,7 @@ def caller_from(call: Mapping[str, Any]) -> Caller:
         user=given.get("user"),
         agent=given.get("agent"),
         process=process,
+        credential=given.get("credential"),
+        credentials=(given["credential"],) if "credential" in given else (),
         claims=given.get("claims") or {},
     )
