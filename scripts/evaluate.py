@@ -170,10 +170,11 @@ def installed(wanted: str, show: str) -> None:
                         for f in found
                     ][:3],
                 )
+    low, _, high = interval(flagged, total).partition("-")
     line(
         f"{wanted}, flagged per 1000 installed files",
         f"{1000 * flagged / max(1, total):.1f}",
-        interval(flagged, total),
+        f"{1000 * float(low):.1f}-{1000 * float(high):.1f}",
         total,
     )
 

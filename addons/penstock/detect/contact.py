@@ -163,9 +163,12 @@ def _ipv4(view: View) -> Iterator[Finding]:
         parts = text[start:end].split(".")
         if any(int(part) > 255 or (len(part) > 1 and part[0] == "0") for part in parts):
             continue
-        if not _alone(text, start, end, "_") or _goes_on(text, end) or _not_personal(parts):
+        if not _alone(text, start, end, "_") or _goes_on(text, end):
             continue
-        if not _looks_like_a_version(text, start, end, parts):
+        if _not_personal(parts):
+            if bare(text, start, end):  # handed over as a value: of interest, if of nobody
+                yield Finding("pii.ip", start, end, 0.4, "pii.ip")
+        elif not _looks_like_a_version(text, start, end, parts):
             yield Finding("pii.ip", start, end, 0.8, "pii.ip")
 
 
