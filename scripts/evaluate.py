@@ -50,7 +50,7 @@ def interval(hits: int, total: int) -> str:
     z, p = 1.96, hits / total
     middle = (p + z * z / (2 * total)) / (1 + z * z / total)
     half = z * math.sqrt(p * (1 - p) / total + z * z / (4 * total * total)) / (1 + z * z / total)
-    return f"{max(0.0, middle - half):.3f}-{min(1.0, middle + half):.3f}"
+    return f"{max(0.0, middle - half):.4f}-{min(1.0, middle + half):.4f}"
 
 
 def line(measure: str, value: str, between: str, size: int) -> None:

@@ -14,7 +14,7 @@ from functools import cache, lru_cache
 
 from penstock.detect.catalogue import all_probes
 from penstock.detect.normalise import DEPTH_MAX, readings
-from penstock.detect.overlaps import resolve
+from penstock.detect.overlaps import outside_placeholders, resolve
 from penstock.detect.probe import Probe, ProbeSet
 from penstock.detect.view import View
 from penstock.exchange import Finding, Zone, matches_type
@@ -90,4 +90,4 @@ class Detectors:
                 for finding in self._scan(reading.text, zone, depth + 1):
                     start, end = reading.place(finding.start, finding.end)
                     found.append(replace(finding, start=start, end=end))
-        return resolve(found) if found else []
+        return resolve(outside_placeholders(found, text)) if found else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
 from collections.abc import Iterable
 
@@ -14,6 +15,18 @@ _GENERAL = frozenset(
         "secret.authorization",
     }
 )  # fmt: skip
+
+
+# A stand-in of our own, as placeholders.py makes it. Linear: one class at a time.
+_PLACEHOLDER = re.compile(r"PLACEHOLDER_[A-Z0-9_]{1,41}?_[0-9A-HJKMNP-TV-Z]{13}")
+
+
+def outside_placeholders(found: list[Finding], text: str) -> list[Finding]:
+    """Without what lies inside our own placeholders: redacting twice changes nothing."""
+    if not found or "PLACEHOLDER_" not in text:
+        return found
+    ours = [match.span() for match in _PLACEHOLDER.finditer(text)]
+    return [f for f in found if not any(a <= f.start and f.end <= b for a, b in ours)]
 
 
 def resolve(found: Iterable[Finding]) -> list[Finding]:
