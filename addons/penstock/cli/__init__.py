@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "detectors": ("detectors", "List and show the detectors."),
     "discover": ("discover", "Report which AI services are used, and by whom."),
     "audit": ("audit", "Verify and read the audit log."),
+    "keys": ("keys", "List the provider keys seen; make fingerprints to pin them by."),
     "mcp": ("mcp", "Pin and compare the tools of MCP servers."),
     "inject": ("inject", "Patch pods with the sidecar; serve the admission webhook."),
 }

@@ -1,7 +1,8 @@
 """The installation's secret: one random file, one derived key per purpose.
 
 Placeholders, credential fingerprints and digests stay the same over restarts and differ
-between installations; nobody without the file can test a guess against them.
+between installations; nobody without the file can test a guess against them. Proxies that
+share a policy with fingerprints share one file (PENSTOCK_SECRET_FILE, a mounted secret).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 SECRET_BYTES = 32
+SHARED_SECRET = "PENSTOCK_SECRET_FILE"  # noqa: S105 - the name of a variable
 
 
 @dataclass(slots=True, frozen=True)
@@ -33,16 +35,25 @@ def derive(secret: bytes) -> Keys:
     return Keys(key(b"placeholders"), key(b"fingerprint"), key(b"digest"))
 
 
-def load_or_create(state_dir: Path) -> Keys:
+def shared_secret() -> Path | None:
+    """The file PENSTOCK_SECRET_FILE names, if it names one."""
+    stated = os.environ.get(SHARED_SECRET)
+    return Path(stated) if stated else None
+
+
+def load_or_create(state_dir: Path, shared: Path | None = None) -> Keys:
     """The keys of this installation; makes ``STATE_DIR/secret`` (0600) on first use.
+
+    ``shared`` is read in its place and never made: 32 bytes (head -c 32 /dev/urandom).
 
     Two processes that start together agree: the file appears whole, by link, once.
 
     Raises:
         ValueError: the file is not one of ours.
+        OSError: it cannot be read.
     """
-    path = state_dir / "secret"
-    if not path.exists():
+    path = shared or state_dir / "secret"
+    if shared is None and not path.exists():
         state_dir.mkdir(parents=True, exist_ok=True)
         draft = state_dir / f".secret-{os.getpid()}-{secrets.token_hex(4)}"
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -56,5 +67,7 @@ def load_or_create(state_dir: Path) -> Keys:
             draft.unlink()
     secret = path.read_bytes()
     if len(secret) != SECRET_BYTES:
-        raise ValueError(f"{path} is not a penstock secret ({len(secret)} bytes); remove it")
+        raise ValueError(
+            f"{path} is not a penstock secret: {len(secret)} bytes, not {SECRET_BYTES}"
+        )
     return derive(secret)

@@ -75,7 +75,7 @@ class Service:
         self.governance = Governance(
             source=source,
             mode=self.mode,
-            keys=keys.load_or_create(state),
+            keys=keys.load_or_create(state, keys.shared_secret()),
             workload=workload,
             quotas=Quotas(),
             recorder=self.recording.recorder,
