@@ -200,7 +200,7 @@ def test_flooding_one_rule_does_not_push_out_the_scopes_of_another():
 def test_a_scope_value_of_a_megabyte_is_cut():
     quotas = Quotas()
     granted(quotas.reserve(NOON, [claim(1, scope=(("user", "x" * 1_000_000),))]))
-    kept = next(iter(quotas._windows[("r", "tokens", 60)]))
+    kept = next(iter(quotas._windows[("r", "tokens", 60, "UTC")]))
     assert len(kept[0][1]) == 200
 
 

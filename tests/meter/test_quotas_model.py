@@ -11,7 +11,14 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from penstock.meter.quotas import RESERVATION_SECONDS, Claim, Exceeded, Quotas, Reservation
+from penstock.meter.quotas import (
+    PARALLEL,
+    RESERVATION_SECONDS,
+    Claim,
+    Exceeded,
+    Quotas,
+    Reservation,
+)
 from penstock.meter.windows import DAY_SECONDS, is_calendar
 
 LIMITS = {
@@ -20,6 +27,8 @@ LIMITS = {
     ("money", "usd"): (Decimal(30), DAY_SECONDS),
 }
 USERS = ("mia", "noa")
+AT_ONCE = 6  # calls of one user at the same time
+BURST, BURST_LIMIT, BURST_SECONDS = 150, 300, 60  # tokens
 
 
 class Limits(RuleBasedStateMachine):
@@ -32,6 +41,8 @@ class Limits(RuleBasedStateMachine):
         self.open: dict[int, tuple[Reservation, str]] = {}
         self.vanished: dict[int, tuple[Reservation, str]] = {}
         self.settled: list[tuple[float, str, tuple[str, str], int | Decimal]] = []
+        self.poured: list[tuple[float, str, int]] = []  # what the bucket is sure to have taken
+        self.returned: dict[str, int] = {}  # given back to the bucket by settlements
         self.errors: dict[tuple[str, tuple[str, str]], int | Decimal] = {}
 
     @rule(user=st.sampled_from(USERS), tokens=st.integers(0, 120), cents=st.integers(0, 4000))
@@ -41,12 +52,19 @@ class Limits(RuleBasedStateMachine):
             Claim(name, unit, limit, every, (("user", user),), amounts[unit])
             for (name, unit), (limit, every) in LIMITS.items()
         ]
+        amounts[PARALLEL] = 1
+        claims.append(Claim("at-once", PARALLEL, AT_ONCE, 0, (("user", user),), 1))
+        claims.append(
+            Claim("burst", "tokens", BURST_LIMIT, BURST_SECONDS, (("user", user),), tokens,
+                  burst=BURST)
+        )  # fmt: skip
         before = self.quotas.remaining(self.now, claims)
         answer = self.quotas.reserve(self.now, claims)
         self._expire()
         if isinstance(answer, Reservation):
             assert all(one.remaining >= amounts[one.unit] for one in before)
             self.open[answer.id] = (answer, user)
+            self.poured.append((self.now, user, tokens))
         else:
             assert any(one.remaining < amounts[one.unit] for one in before)
             assert answer.retry_after_seconds > 0
@@ -71,8 +89,9 @@ class Limits(RuleBasedStateMachine):
     @rule(data=st.data())
     def release(self, data):
         number = data.draw(st.sampled_from(sorted(self.open)))
-        reservation, _ = self.open.pop(number)
+        reservation, user = self.open.pop(number)
         assert self.quotas.release(self.now, reservation)
+        self._returns(user, reservation, 0)
 
     @rule(seconds=st.sampled_from([0.5, 7, 61, 1800, RESERVATION_SECONDS, DAY_SECONDS]))
     def wait(self, seconds):
@@ -80,17 +99,26 @@ class Limits(RuleBasedStateMachine):
         self.quotas.expire(self.now)
         self._expire()
 
+    def _returns(self, user, reservation, tokens):
+        held = next(one.reserve for one in reservation.claims if one.rule == "burst")
+        self.returned[user] = self.returned.get(user, 0) + max(0, held - tokens)
+
     def _expire(self):
         for number, (reservation, user) in list(self.open.items()):
             if reservation.expires_at <= self.now:
                 self.vanished[number] = (reservation, user)
+                self._returns(user, reservation, 0)
                 del self.open[number]
 
     def _settled(self, reservation, user, tokens, usd, late=False):
         actual = {"tokens": tokens, "usd": usd}
         assert self.quotas.settle(self.now, reservation, actual)
+        if not late:
+            self._returns(user, reservation, tokens)
         for claim in reservation.claims:
             key = (claim.rule, claim.unit)
+            if key not in LIMITS:
+                continue
             self.settled.append((self.now, user, key, actual[claim.unit]))
             promised = 0 if late else claim.reserve
             error = max(0, actual[claim.unit] - promised)
@@ -133,6 +161,26 @@ class Limits(RuleBasedStateMachine):
             for key in LIMITS:
                 _, standing = self._standing(user, key)
                 assert -standing.remaining <= self.errors.get((user, key), 0)
+
+    @invariant()
+    def never_more_calls_at_once_than_allowed(self):
+        for user in USERS:
+            running = [one for one, owner in self.open.values() if owner == user]
+            assert len(running) <= AT_ONCE
+            claim = Claim("at-once", PARALLEL, AT_ONCE, 0, (("user", user),), 1)
+            left = self.quotas.remaining(self.now, [claim])[0].remaining
+            assert left == AT_ONCE - len(running)
+
+    @invariant()
+    def bursts_are_bounded_and_refill_steadily(self):
+        """From any grant on, at most burst plus what refilled since was let in."""
+        for user in USERS:
+            mine = [(at, tokens) for at, who, tokens in self.poured if who == user]
+            for index, (began, _) in enumerate(mine[-8:], max(0, len(mine) - 8)):
+                let_in = sum(tokens for _, tokens in mine[index:])
+                refilled = (self.now - began) * BURST_LIMIT / BURST_SECONDS
+                returned = self.returned.get(user, 0)
+                assert let_in <= BURST + refilled + returned + 1e-3
 
     @invariant()
     def reservations_do_not_leak(self):

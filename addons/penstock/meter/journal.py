@@ -67,6 +67,7 @@ class Journal:
                 "rule": key[0],
                 "unit": key[1],
                 "every_seconds": key[2],
+                "zone": key[3],
                 "scope": dict(scope),
                 "period": piece,
                 "amount": str(amount),
@@ -86,5 +87,6 @@ def _row(values: dict[str, Any]) -> Row:
         raise ValueError("an amount that is no number")
     exact: Amount = int(amount) if amount == amount.to_integral_value() else amount
     scope = tuple((str(name), str(value)) for name, value in values["scope"].items())
-    key = (str(values["rule"]), str(values["unit"]), int(values["every_seconds"]))
+    zone = str(values.get("zone", "UTC"))
+    key = (str(values["rule"]), str(values["unit"]), int(values["every_seconds"]), zone)
     return key, scope, int(values["period"]), exact

@@ -14,11 +14,15 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Protocol
 
+from penstock.meter.rates import Bucket, Slots
 from penstock.meter.windows import Amount, Window, is_calendar, slice_at
 
 Scope = tuple[tuple[str, str], ...]
+
+PARALLEL = "parallel"  # the unit of calls at the same time
 
 # Longer than any answer of a model runs: streams of agents with tools are cut by providers
 # at 10 to 60 minutes. Only calls that vanished live to this age.
@@ -51,9 +55,11 @@ HELD_WEIGHT = 0.1  # of the newest call in the running mean
 class Claim:
     """One limit that a call falls under.
 
-    ``unit`` is tokens, input_tokens, output_tokens, usd, requests or tool_calls. ``limit``
-    per ``every_seconds`` (sliding below one day, calendar from there on; see windows.py)
-    holds for each value of ``scope``. ``reserve`` is what this call is expected to use.
+    ``unit`` is tokens, input_tokens, output_tokens, usd, requests, tool_calls or parallel.
+    ``limit`` per ``every_seconds`` (sliding below one day, calendar in ``zone`` from there
+    on; see windows.py) holds for each value of ``scope``. With ``burst`` at most that much
+    is used at once, and the limit refills steadily (rates.py). ``reserve`` is what this call
+    is expected to use.
     """
 
     rule: str
@@ -62,6 +68,19 @@ class Claim:
     every_seconds: int
     scope: Scope
     reserve: Amount
+    zone: str = "UTC"
+    burst: Amount | None = None
+
+    @property
+    def room(self) -> Amount:
+        """The most that may count at one moment."""
+        return self.limit if self.burst is None else self.burst
+
+    @property
+    def key(self) -> Key:
+        """What all claims of one rule share, whatever the scope."""
+        shape = "burst" if self.burst is not None else self.zone
+        return self.rule, self.unit, self.every_seconds, shape
 
 
 @dataclass(slots=True, frozen=True)
@@ -69,7 +88,7 @@ class Exceeded:
     """The limit that refuses a call, the one with the longest wait if there are several.
 
     ``remaining`` may be negative (debt). ``fits`` is False when the call alone is larger
-    than the limit.
+    than the limit. ``limit`` is the scope's own, its burst where it has one.
     """
 
     rule: str
@@ -80,13 +99,18 @@ class Exceeded:
     fits: bool = True
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True)
 class Reservation:
-    """Room taken for one call, until settled, released or ``expires_at`` (epoch seconds)."""
+    """Room taken for one call, until settled, released or ``expires_at`` (epoch seconds).
+
+    ``held`` is what is held for each claim; it grows with an answer that is longer than
+    was expected, see ``Quotas.grow``.
+    """
 
     id: int
     claims: tuple[Claim, ...]
     expires_at: float
+    held: list[Amount] = field(default_factory=list)
 
 
 @dataclass(slots=True, frozen=True)
@@ -102,7 +126,40 @@ class Remaining:
     scope: Scope
 
 
-Key = tuple[str, str, int]  # rule, unit, every_seconds
+# Rule, unit, every_seconds, and the zone of its calendar or "burst".
+Key = tuple[str, str, int, str]
+
+
+class Account(Protocol):
+    """How much of one limit one scope has used: a Window, a Bucket or Slots."""
+
+    @property
+    def held(self) -> Amount:
+        """Not 0 while calls in flight have a part in it."""
+
+    def take(self, now: float, amount: Amount) -> None:
+        """Hold ``amount``."""
+
+    def hold_more(self, now: float, amount: Amount) -> None:
+        """Hold ``amount`` in addition, for a call that holds a part already."""
+
+    def give_back(self, now: float, held: Amount) -> None:
+        """Let go of it."""
+
+    def settle(self, now: float, held: Amount, actual: Amount) -> None:
+        """Count ``actual`` in its place."""
+
+    def spend(self, now: float, amount: Amount) -> None:
+        """Count ``amount``."""
+
+    def used(self, now: float) -> Amount:
+        """What counts now."""
+
+    def frees_at(self, now: float, needed: Amount) -> float | None:
+        """When ``needed`` of it no longer counts; None when nobody knows."""
+
+    def resets_at(self, now: float) -> float:
+        """When nothing of it counts."""
 
 
 class Quotas:
@@ -110,7 +167,7 @@ class Quotas:
 
     def __init__(self, scopes_max: int = SCOPES_MAX) -> None:
         self._scopes_max = scopes_max
-        self._windows: dict[Key, OrderedDict[Scope, Window]] = {}
+        self._windows: dict[Key, OrderedDict[Scope, Account]] = {}
         self._open: OrderedDict[int, Reservation] = OrderedDict()  # oldest first
         self._expired: OrderedDict[int, None] = OrderedDict()
         self._next_id = 1
@@ -118,27 +175,44 @@ class Quotas:
         self.evicted = 0  # scopes forgotten at SCOPES_MAX, for metrics
         self.changed = 0  # grows with each spend: the journal's sign that a save is due
 
-    def reserve(self, now: float, claims: Iterable[Claim]) -> Reservation | Exceeded:
-        """Take room for all claims, or for none and say which limit refuses."""
+    def reserve(
+        self, now: float, claims: Iterable[Claim], force: bool = False
+    ) -> Reservation | Exceeded:
+        """Take room for all claims, or for none and say which limit refuses.
+
+        With ``force`` it is taken whatever is left: the limit is in debt then.
+        """
         self.expire(now)
         wanted = tuple(claims)
-        asked: dict[int, Amount] = {}  # two claims of one call may meet in the same window
         windows = [self._window(now, claim) for claim in wanted]
-        worst: Exceeded | None = None
-        for claim, window in zip(wanted, windows, strict=True):
-            before = asked.get(id(window), 0)
-            asked[id(window)] = before + claim.reserve
-            refused = self._refused(now, claim, window, before)
-            if refused and (not worst or refused.retry_after_seconds > worst.retry_after_seconds):
-                worst = refused
-        if worst:
+        if not force and (worst := self._worst(now, wanted, windows)):
             return worst
         for claim, window in zip(wanted, windows, strict=True):
-            window.held += claim.reserve
-        reservation = Reservation(self._next_id, wanted, now + RESERVATION_SECONDS)
+            window.take(now, claim.reserve)
+        reservation = Reservation(
+            self._next_id, wanted, now + RESERVATION_SECONDS, [claim.reserve for claim in wanted]
+        )
         self._next_id += 1
         self._open[reservation.id] = reservation
         return reservation
+
+    def grow(self, now: float, reservation: Reservation, seen: Mapping[str, Amount]) -> list[Claim]:
+        """An answer has come to ``seen`` so far: hold that much; the limits now exceeded.
+
+        Only what goes beyond the reservation is held in addition.
+        """
+        if reservation.id not in self._open:
+            return []
+        over = []
+        for index, claim in enumerate(reservation.claims):
+            more = seen.get(claim.unit, 0) - reservation.held[index]
+            if more > 0:
+                window = self._window(now, claim)
+                window.hold_more(now, more)
+                reservation.held[index] += more
+                if window.used(now) > claim.room:
+                    over.append(claim)
+        return over
 
     def settle(self, now: float, reservation: Reservation, actual: Mapping[str, Amount]) -> bool:
         """Replace what was reserved by what was used; False when it was settled before.
@@ -147,20 +221,23 @@ class Quotas:
         reserved: unknown is never free. A call that outlived its reservation is still
         counted.
         """
-        if not self._close(now, reservation):
-            if reservation.id not in self._expired:
-                return False
-            del self._expired[reservation.id]
-        for claim in reservation.claims:
+        known = self._closed(now, reservation)
+        if not known and self._expired.pop(reservation.id, self) is self:
+            return False
+        for claim, held in zip(reservation.claims, reservation.held, strict=True):
             amount = actual.get(claim.unit, claim.reserve)
-            if amount:
-                self._window(now, claim).spend(now, amount)
+            window = self._window(now, claim)
+            if known:
+                window.settle(now, held, amount)
+            elif amount:
+                window.spend(now, amount)
         self.changed += 1
         return True
 
     def release(self, now: float, reservation: Reservation) -> bool:
         """Give everything back: the call cost nothing. False when it was closed before."""
-        if self._close(now, reservation):
+        if self._closed(now, reservation):
+            self._give_back(now, reservation)
             return True
         return self._expired.pop(reservation.id, self) is None
 
@@ -185,11 +262,11 @@ class Quotas:
         standing = []
         for claim in claims:
             window = self._window(now, claim)
-            left = claim.limit - window.used(now)
+            left = claim.room - window.used(now)
             reset = max(0.0, window.resets_at(now) - now)
             standing.append(
                 Remaining(
-                    claim.rule, claim.unit, claim.limit, left, claim.every_seconds, reset,
+                    claim.rule, claim.unit, claim.room, left, claim.every_seconds, reset,
                     claim.scope,
                 )
             )  # fmt: skip
@@ -206,6 +283,7 @@ class Quotas:
         for key, scopes in self._windows.items():
             if is_calendar(key[2]):
                 for scope, window in scopes.items():
+                    assert isinstance(window, Window)  # calendars are windows
                     window.forget(now)
                     rows += [(key, scope, piece, amount) for piece, amount in window.spent.items()]
         return rows
@@ -214,54 +292,70 @@ class Quotas:
         """Add what an earlier process spent in periods that still run; the number of rows used."""
         count = 0
         for key, scope, piece, amount in rows:
-            if is_calendar(key[2]) and piece == slice_at(key[2], now):
-                claim = Claim(*key[:2], limit=0, every_seconds=key[2], scope=scope, reserve=0)
+            rule, unit, every, zone = key
+            if is_calendar(every) and piece == slice_at(every, now, zone):
+                claim = Claim(rule, unit, 0, every, scope, 0, zone)
                 self._window(now, claim).spend(now, amount)
                 count += 1
         return count
 
-    def _refused(
-        self, now: float, claim: Claim, window: Window, asked_before: Amount
+    def _worst(
+        self, now: float, wanted: Sequence[Claim], windows: Sequence[Account]
     ) -> Exceeded | None:
-        used = window.used(now)
-        over = used + asked_before + claim.reserve - claim.limit
+        """The refusal with the longest wait, None when all fit."""
+        asked: dict[int, Amount] = {}  # two claims of one call may meet in the same window
+        worst: Exceeded | None = None
+        for claim, window in zip(wanted, windows, strict=True):
+            before = asked.get(id(window), 0)
+            asked[id(window)] = before + claim.reserve
+            refused = self._refused(now, claim, window, before)
+            if refused and (not worst or refused.retry_after_seconds > worst.retry_after_seconds):
+                worst = refused
+        return worst
+
+    def _refused(
+        self, now: float, claim: Claim, window: Account, asked_before: Amount
+    ) -> Exceeded | None:
+        used, room = window.used(now), claim.room
+        over = used + asked_before + claim.reserve - room
         if over <= 0:
             return None
-        left = claim.limit - used
-        if claim.reserve > claim.limit:
+        left = room - used
+        if claim.reserve > room:
             wait = max(NEVER_FITS_SECONDS, float(claim.every_seconds))
-            return Exceeded(claim.rule, claim.unit, claim.limit, left, wait, fits=False)
-        free_at = window.frees_at(over)
+            return Exceeded(claim.rule, claim.unit, room, left, wait, fits=False)
+        free_at = window.frees_at(now, over)
         wait = self._held_seconds if free_at is None else max(0.0, free_at - now)
-        return Exceeded(claim.rule, claim.unit, claim.limit, left, wait)
+        return Exceeded(claim.rule, claim.unit, room, left, wait)
 
-    def _close(self, now: float, reservation: Reservation) -> bool:
+    def _closed(self, now: float, reservation: Reservation) -> bool:
+        """Take it off the open ones; False when it is not among them."""
         if self._open.pop(reservation.id, None) is None:
             return False
-        self._give_back(now, reservation)
         age = now - (reservation.expires_at - RESERVATION_SECONDS)
         mean = self._held_seconds + HELD_WEIGHT * (age - self._held_seconds)
         self._held_seconds = min(HELD_SECONDS_MAX, max(HELD_SECONDS_MIN, mean))
         return True
 
     def _give_back(self, now: float, reservation: Reservation) -> None:
-        for claim in reservation.claims:
-            self._window(now, claim).held -= claim.reserve
+        for claim, held in zip(reservation.claims, reservation.held, strict=True):
+            self._window(now, claim).give_back(now, held)
 
-    def _window(self, now: float, claim: Claim) -> Window:
-        key = (claim.rule, claim.unit, claim.every_seconds)
-        scopes = self._windows.setdefault(key, OrderedDict())
+    def _window(self, now: float, claim: Claim) -> Account:
+        scopes = self._windows.setdefault(claim.key, OrderedDict())
         scope = _bounded(claim.scope)
         window = scopes.get(scope)
         if window is None:
             if len(scopes) >= self._scopes_max:
                 self._evict(now, scopes)
-            window = scopes[scope] = Window(claim.every_seconds)
+            window = scopes[scope] = account_for(claim)
         else:
             scopes.move_to_end(scope)
+        if claim.burst is not None and isinstance(window, Bucket):  # the policy may have changed
+            window.seconds_each = seconds_each(claim)
         return window
 
-    def _evict(self, now: float, scopes: OrderedDict[Scope, Window]) -> None:
+    def _evict(self, now: float, scopes: OrderedDict[Scope, Account]) -> None:
         """Forget the least recently used scope that no call in flight holds room in."""
         for scope, window in scopes.items():
             if not window.held:
@@ -269,6 +363,20 @@ class Quotas:
                     self.evicted += 1
                 del scopes[scope]
                 return
+
+
+def account_for(claim: Claim) -> Account:
+    """A fresh account of the kind the claim's limit counts in."""
+    if claim.unit == PARALLEL:
+        return Slots()
+    if claim.burst is not None:
+        return Bucket(seconds_each(claim), whole=claim.unit != "usd")
+    return Window(claim.every_seconds, claim.zone)
+
+
+def seconds_each(claim: Claim) -> float:
+    """How long one unit of a limit with burst takes to come back."""
+    return claim.every_seconds / float(claim.limit or 1)
 
 
 def _bounded(scope: Scope) -> Scope:

@@ -5,9 +5,9 @@ Two kinds, told apart by ``every_seconds`` alone:
 - **sliding**, below one day (``1s`` to ``23h``): the last ``every_seconds``, in
   SLICES pieces. A piece counts until its youngest moment is old enough, so the
   true sliding sum never exceeds the limit; it may be up to one piece stricter.
-- **calendar**, one day and above, in UTC: 86 400 is the day, 604 800 the week from
-  Monday, MONTH_SECONDS the month of the calendar. Other spans are blocks counted
-  from the epoch.
+- **calendar**, one day and above, in a time zone (UTC unless told): 86 400 is the day,
+  604 800 the week from Monday, MONTH_SECONDS the month of the calendar. Other spans are
+  blocks of days counted from the epoch's.
 
 Time is always an argument (seconds since the epoch). Nothing here reads a clock.
 """
@@ -15,8 +15,10 @@ Time is always an argument (seconds since the epoch). Nothing here reads a clock
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import date, datetime
 from decimal import Decimal
+from functools import lru_cache
+from zoneinfo import ZoneInfo
 
 Amount = int | Decimal
 
@@ -27,8 +29,9 @@ MONTH_SECONDS = 30 * DAY_SECONDS  # the policy's "1mo": read as the calendar mon
 # Pieces of a sliding window: at most 1/20 = 5 % stricter than exact, 21 numbers per scope.
 SLICES = 20
 
+EPOCH_DAY = date(1970, 1, 1).toordinal()
 # 1970-01-01 was a Thursday: four days later is the first Monday.
-FIRST_MONDAY = 4 * DAY_SECONDS
+FIRST_MONDAY = EPOCH_DAY + 4
 
 
 def is_calendar(every_seconds: int) -> bool:
@@ -36,28 +39,47 @@ def is_calendar(every_seconds: int) -> bool:
     return every_seconds >= DAY_SECONDS
 
 
-def slice_at(every_seconds: int, now: float) -> int:
+@lru_cache(maxsize=64)
+def zone_of(name: str) -> ZoneInfo:
+    """The time zone of that name (IANA). ValueError when there is none."""
+    try:
+        return ZoneInfo(name)
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(f"there is no time zone '{name}'") from error
+
+
+def slice_at(every_seconds: int, now: float, zone: str = "UTC") -> int:
     """The number of the piece that ``now`` falls into; numbers grow with time."""
     if not is_calendar(every_seconds):
         return int(now * SLICES // every_seconds)
+    moment = datetime.fromtimestamp(now, zone_of(zone))
     if every_seconds == MONTH_SECONDS:
-        moment = datetime.fromtimestamp(now, UTC)
         return moment.year * 12 + moment.month - 1
+    day = moment.toordinal()
     if every_seconds == WEEK_SECONDS:
-        return int((now - FIRST_MONDAY) // WEEK_SECONDS)
-    return int(now // every_seconds)
+        return (day - FIRST_MONDAY) // 7
+    return (day - EPOCH_DAY) // (every_seconds // DAY_SECONDS)
 
 
-def leaves_at(every_seconds: int, piece: int) -> float:
+def leaves_at(every_seconds: int, piece: int, zone: str = "UTC") -> float:
     """The moment from which ``piece`` no longer counts."""
     if not is_calendar(every_seconds):
         return (piece + SLICES + 1) * every_seconds / SLICES
+    return begins_at(every_seconds, piece + 1, zone)
+
+
+def begins_at(every_seconds: int, piece: int, zone: str = "UTC") -> float:
+    """The first moment of a piece. A midnight that a zone skips is the moment of the skip."""
+    if not is_calendar(every_seconds):
+        return piece * every_seconds / SLICES
     if every_seconds == MONTH_SECONDS:
-        year, month = divmod(piece + 1, 12)
-        return datetime(year, month + 1, 1, tzinfo=UTC).timestamp()
-    if every_seconds == WEEK_SECONDS:
-        return float((piece + 1) * WEEK_SECONDS + FIRST_MONDAY)
-    return float((piece + 1) * every_seconds)
+        year, month = divmod(piece, 12)
+        first = date(year, month + 1, 1)
+    elif every_seconds == WEEK_SECONDS:
+        first = date.fromordinal(FIRST_MONDAY + piece * 7)
+    else:
+        first = date.fromordinal(EPOCH_DAY + piece * (every_seconds // DAY_SECONDS))
+    return datetime(first.year, first.month, first.day, tzinfo=zone_of(zone)).timestamp()
 
 
 @dataclass(slots=True)
@@ -70,6 +92,7 @@ class Window:
     """
 
     every_seconds: int
+    zone: str = "UTC"
     held: Amount = 0
     total: Amount = 0  # the sum of spent, kept so that reading it costs nothing
     spent: dict[int, Amount] = field(default_factory=dict)
@@ -78,7 +101,7 @@ class Window:
         """Drop the pieces that left the window. A clock that steps back drops nothing."""
         while self.spent:
             piece = next(iter(self.spent))
-            if leaves_at(self.every_seconds, piece) > now:
+            if leaves_at(self.every_seconds, piece, self.zone) > now:
                 return
             self.total -= self.spent.pop(piece)
 
@@ -87,27 +110,45 @@ class Window:
         self.forget(now)
         return self.total + self.held
 
+    def take(self, now: float, amount: Amount) -> None:
+        """Hold ``amount`` for a call that begins now."""
+        self.held += amount
+
+    def hold_more(self, now: float, amount: Amount) -> None:
+        """A call that is held for needs more."""
+        self.held += amount
+
+    def give_back(self, now: float, held: Amount) -> None:
+        """Let go of what was held."""
+        self.held -= held
+
+    def settle(self, now: float, held: Amount, actual: Amount) -> None:
+        """Count ``actual`` in place of what was held."""
+        self.held -= held
+        if actual:
+            self.spend(now, actual)
+
     def spend(self, now: float, amount: Amount) -> None:
         """Count ``amount`` from now on."""
         self.forget(now)
-        piece = slice_at(self.every_seconds, now)
+        piece = slice_at(self.every_seconds, now, self.zone)
         if self.spent:  # keep the pieces in order when the clock steps back
             piece = max(piece, next(reversed(self.spent)))
         self.spent[piece] = self.spent.get(piece, 0) + amount
         self.total += amount
 
-    def frees_at(self, needed: Amount) -> float | None:
+    def frees_at(self, now: float, needed: Amount) -> float | None:
         """When settled pieces worth ``needed`` have left; None when they are not worth that."""
         freed: Amount = 0
         for piece, amount in self.spent.items():
             freed += amount
             if freed >= needed:
-                return leaves_at(self.every_seconds, piece)
+                return leaves_at(self.every_seconds, piece, self.zone)
         return None
 
     def resets_at(self, now: float) -> float:
         """When the youngest spend has left: the scope is then as new."""
         newest = next(reversed(self.spent), None)
         if newest is None:
-            newest = slice_at(self.every_seconds, now)
-        return leaves_at(self.every_seconds, newest)
+            newest = slice_at(self.every_seconds, now, self.zone)
+        return leaves_at(self.every_seconds, newest, self.zone)
