@@ -40,6 +40,8 @@ class Answer:
         if live is None:
             response.stream = True  # not ours: as it comes, never held
             return
+        if live.outcome == "refused":
+            return  # our own words
         with live.own_time():
             live.status = response.status_code
             live.first_byte = time.perf_counter()

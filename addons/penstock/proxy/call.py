@@ -19,11 +19,14 @@ from mitmproxy import http
 from penstock.exchange import HttpRequest
 from penstock.policy.call import Call
 from penstock.policy.decision import Decision
+from penstock.proxy.problem import CHECK_FAILED
 from penstock.record.record import Outcome
 from penstock.wire.family import Channel, Family
 from penstock.wire.stream import ChannelScanner
 
 KEY = "penstock"
+FAILED = "penstock.failed"  # flow.metadata: a check failed before there was a LiveCall
+Failed = Literal["failed_open", "failed_closed"]
 ScannerFor = Callable[[Channel], ChannelScanner | None]
 
 
@@ -38,6 +41,7 @@ class LiveCall:
     began: float = field(default_factory=time.perf_counter)
     uninspectable: str | None = None  # why the body could not be read
     decision: Decision = field(default_factory=Decision)
+    edited_body: bytes | None = None  # what leaves instead of the request's body
     answer_decision: Decision | None = None
     scanner_for: ScannerFor | None = None  # what reads the answer's texts; None: nothing may change
     hidden: Callable[[str], bool] | None = None  # MCP tools its lists must not show
@@ -64,8 +68,9 @@ class LiveCall:
 
     @property
     def answered_well(self) -> bool:
-        """The provider served the call: what it answered is billed."""
-        return self.status is not None and self.status < 400
+        """The provider served the call: what it answered is billed, even if we withheld it."""
+        answer = self.call.exchange.answer
+        return answer is not None and answer.status < 400
 
     @contextmanager
     def own_time(self) -> Iterator[None]:
@@ -75,6 +80,23 @@ class LiveCall:
             yield
         finally:
             self.own_seconds += time.perf_counter() - began
+
+
+def tell_failure(flow: http.HTTPFlow, result: Failed, reason: str) -> None:
+    """Note on the call that a check raised, and what was made of it.
+
+    ``reason`` is ``hook: ErrorClass``. What is not a call yet keeps it for later.
+    """
+    live = call_of(flow)
+    if live is None:
+        flow.metadata[FAILED] = result, reason
+        return
+    live.failure, live.failure_reason = result, reason
+    begun = flow.response is not None and flow.response.stream
+    if result == "failed_open":
+        live.status = flow.response.status_code if flow.response is not None else live.status
+    elif not reason.startswith("stream") and not begun:
+        live.outcome, live.status = "refused", CHECK_FAILED.status
 
 
 def new_id() -> str:

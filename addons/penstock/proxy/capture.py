@@ -56,6 +56,13 @@ def request_of(flow: http.HTTPFlow, headers: dict[str, str], host: str) -> HttpR
     Raises:
         UninspectableError: see decoded_body.
     """
+    made = request_head_of(flow, headers, host)
+    made.body = decoded_body(headers, flow.request.raw_content or b"")
+    return made
+
+
+def request_head_of(flow: http.HTTPFlow, headers: dict[str, str], host: str) -> HttpRequest:
+    """The request of a flow without its body."""
     request = flow.request
     return HttpRequest(
         method=request.method,
@@ -64,7 +71,6 @@ def request_of(flow: http.HTTPFlow, headers: dict[str, str], host: str) -> HttpR
         port=request.port,
         path=request.path,
         headers=headers,
-        body=decoded_body(headers, request.raw_content or b""),
     )
 
 

@@ -33,6 +33,9 @@ logger = logging.getLogger(__name__)
 
 REFUSED = "penstock.refused"  # flow.metadata: the engine refused this call, with this code
 
+# Hooks of a call that is over: the handlers after a failed one settle and record it.
+BOOKS = ("response", "error")
+
 Handler = Callable[[Any], Any]
 
 
@@ -89,7 +92,7 @@ class Hooks:
             except AddonHalt:
                 return None
             except Exception as error:  # noqa: BLE001 - the one fail-closed place
-                if self._failed(name, subject, error, close):
+                if self._failed(name, subject, error, close) and name not in BOOKS:
                     return None
                 continue
             if result is not None and inspect.isawaitable(result):
@@ -109,14 +112,14 @@ class Hooks:
         except AddonHalt:
             return
         except Exception as error:  # noqa: BLE001 - the one fail-closed place
-            if self._failed(name, subject, error, close):
+            if self._failed(name, subject, error, close) and name not in BOOKS:
                 return
         remaining = self._run(rest, name, subject, close)
         if remaining is not None:
             await remaining
 
     def _failed(self, name: str, subject: Any, error: Exception, close: Callable[[], None]) -> bool:
-        """Decide and apply; True when the hook's chain ends here."""
+        """Decide and apply; True when the call was refused: no later handler judges it."""
         if decide(self._runtime, Failure(name, subject, error)) == "allow":
             return False
         _refuse(name, subject, close, self._runtime.callbacks.error_page)

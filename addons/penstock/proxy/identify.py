@@ -18,11 +18,12 @@ from penstock.caller import identify_caller
 from penstock.destinations import by_shape, identify
 from penstock.exchange import Destination, Exchange, HttpRequest, Process
 from penstock.policy.call import Call
-from penstock.proxy.call import KEY, LiveCall, new_id
+from penstock.proxy.call import FAILED, KEY, LiveCall, call_of, new_id, tell_failure
 from penstock.proxy.capture import (
     UninspectableError,
     called_host,
     headers_of,
+    request_head_of,
     request_of,
 )
 from penstock.proxy.governance import Governance
@@ -68,6 +69,32 @@ class Identify:
             live.began = began
             live.own_seconds = time.perf_counter() - began
 
+    def response(self, flow: http.HTTPFlow) -> None:
+        """A call whose identification failed still gets its Record."""
+        if FAILED in flow.metadata:
+            self.identify_late(flow)
+
+    def error(self, flow: http.HTTPFlow) -> None:
+        """So does one that ended before its request was complete."""
+        self.identify_late(flow)
+
+    def identify_late(self, flow: http.HTTPFlow) -> None:
+        """Tell from the request's head what a call was that nobody got to look into."""
+        if call_of(flow) is not None or flow.request.method == "CONNECT":
+            return
+        self.remember_credentials(flow)
+        host = called_host(flow)
+        port = flow.request.port or (flow.server_conn.address or ("", 0))[1]
+        destination = identify(host, port, flow.request.path)
+        request = request_head_of(flow, headers_of(flow.request), host)
+        exchange = wire.read_request(request, destination)
+        if self.is_ai(exchange, destination):
+            call = self.call(flow, request, exchange, destination)
+            flow.metadata[KEY] = LiveCall(call, request, wire.family_of(exchange.api))
+            if FAILED in flow.metadata:
+                result, where = flow.metadata[FAILED]
+                tell_failure(flow, result, where)
+
     def remember_credentials(self, flow: http.HTTPFlow) -> None:
         # Hop by hop (RFC 9110 section 11.7.2): read here, never forwarded.
         value = flow.request.headers.pop("proxy-authorization", None)
@@ -83,14 +110,7 @@ class Identify:
             request = request_of(flow, headers, host)
         except UninspectableError as error:
             problem = str(error)
-            request = HttpRequest(
-                flow.request.method,
-                flow.request.scheme,
-                host,
-                flow.request.port,
-                flow.request.path,
-                headers,
-            )
+            request = request_head_of(flow, headers, host)
         exchange = wire.read_request(request, destination)
         if not destination.known:
             destination = by_shape(destination, exchange.api)

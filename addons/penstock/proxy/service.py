@@ -29,7 +29,7 @@ from penstock.policy.decision import Mode
 from penstock.policy.source import PolicySource
 from penstock.proxy import engine, keys
 from penstock.proxy.admin import Admin
-from penstock.proxy.call import call_of
+from penstock.proxy.call import Failed, tell_failure
 from penstock.proxy.governance import Governance
 from penstock.proxy.runtime import Callbacks, Failure, Listening
 from penstock.proxy.settings import EngineSettings
@@ -153,7 +153,7 @@ class Service:
         for warning in policy.warnings:
             self.tell(f"warning: {warning}")
         self.tell(f"certificate {state / 'ca.pem'}, audit log {self.recording.audit.path}")
-        self.tell(f"clients: HTTPS_PROXY=http://{address}, or: eval \"$(penstock env)\"")
+        self.tell(f'clients: HTTPS_PROXY=http://{address}, or: eval "$(penstock env)"')
 
     def draining(self) -> None:
         if self.ready:
@@ -170,9 +170,11 @@ class Service:
         verdict: Literal["deny", "allow"] = (
             "deny" if policy.mode == "enforce" and policy.on_error == "deny" else "allow"
         )
-        if isinstance(failure.subject, http.HTTPFlow) and (live := call_of(failure.subject)):
-            live.failure = "failed_closed" if verdict == "deny" else "failed_open"
-            live.failure_reason = f"{failure.where}: {type(failure.error).__name__}"
+        if isinstance(failure.subject, http.HTTPFlow):
+            result: Failed = "failed_closed" if verdict == "deny" else "failed_open"
+            tell_failure(
+                failure.subject, result, f"{failure.where}: {type(failure.error).__name__}"
+            )
         return verdict
 
     def note_policy(self) -> None:

@@ -1,8 +1,8 @@
 """Addon 6, Settle: what the call used, what it cost, what its limits get back.
 
 The provider's own numbers where it gave any; else our estimate, marked so. A call that
-was refused or never answered gives its reservation back; one that was aborted or cut is
-settled with what was seen.
+never got an answer gives its reservation back; one that was aborted, cut, or refused once
+the answer was there is settled with what was seen.
 """
 
 from __future__ import annotations
@@ -16,13 +16,16 @@ from mitmproxy import http
 from penstock.exchange import Answer, Usage
 from penstock.meter.windows import Amount
 from penstock.proxy.call import LiveCall, call_of
+from penstock.proxy.fail_closed import REFUSED
 from penstock.proxy.governance import Governance, caller_key
+from penstock.proxy.problem import PROBLEMS, Problem
 from penstock.record.record import Outcome
 
 # Output we have to count ourselves: characters per token, as in English and code.
 CHARACTERS_PER_TOKEN = 4
 # Operations whose answers cost tokens. Listing models or uploading a file does not.
 METERED = ("chat", "text_completion", "generate_content", "embeddings")
+SERVER_ERROR = 500  # RFC 9110 section 15.6: from here on it is not the client's doing
 
 
 class Settle:
@@ -46,13 +49,15 @@ class Settle:
             return None
         if live.outcome == "answered":
             live.outcome = outcome_of(flow, live)
+            problem = problem_of(flow)
+            live.status = problem.status if problem is not None else live.status
         return self.settle(live)
 
     def settle(self, live: LiveCall) -> Awaitable[None] | None:
         """Settle now, or as soon as prices are loaded (once per process)."""
         live.settled = True
         answer = live.call.exchange.answer
-        if answer is None or live.outcome == "refused":
+        if answer is None:
             for reservation in live.decision.reservations:
                 self.governance.quotas.release(time.time(), reservation)
             return None
@@ -104,9 +109,17 @@ class Settle:
 
 def outcome_of(flow: http.HTTPFlow, live: LiveCall) -> Outcome:
     """Why a flow ended with an error: the client went away, or the other side did."""
+    problem = problem_of(flow)
+    if problem is not None:
+        return "failed" if problem.status >= SERVER_ERROR else "refused"
     if flow.error is not None and "client disconnected" in flow.error.msg.lower():
         return "aborted"
     return "cut" if live.first_byte is not None else "failed"
+
+
+def problem_of(flow: http.HTTPFlow) -> Problem | None:
+    """What the engine told the client instead of an answer, if it did."""
+    return PROBLEMS.get(flow.metadata.get(REFUSED, ""))
 
 
 def has_tokens(usage: Usage) -> bool:
