@@ -55,7 +55,8 @@ class Admin:
         self.ready = ready
         self.status = status
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self.socket = socket.socket(family, socket.SOCK_STREAM)
+        # Named as TCP, because asyncio switches delays off for such sockets only.
+        self.socket = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind((host, port))
         self.address: tuple[str, int] = self.socket.getsockname()[:2]

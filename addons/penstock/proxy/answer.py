@@ -7,6 +7,7 @@ that nothing may change passes through with its bytes untouched and is read on t
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable
 from typing import Any, cast
 
 from mitmproxy import http
@@ -18,8 +19,9 @@ from penstock.proxy.call import LiveCall, call_of
 from penstock.proxy.capture import headers_of
 from penstock.proxy.govern import response_of
 from penstock.proxy.governance import Governance
-from penstock.proxy.judge import judge
+from penstock.proxy.judge import Judged, judge
 from penstock.proxy.limit_headers import add_limit_headers
+from penstock.proxy.offload import OFFLOADED_BYTES, offload
 from penstock.proxy.stream import StreamTransform
 
 # Content types that are read whole when they are not a stream; others (audio, images, files)
@@ -61,21 +63,32 @@ class Answer:
             elif content_type and not any(kind in content_type for kind in TEXT_TYPES):
                 drive(response, AnswerTransform(self.governance, live, headers, None))
 
-    def response(self, flow: http.HTTPFlow) -> None:
+    def response(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
         live = call_of(flow)
         if live is None or live.outcome == "refused" or flow.response is None:
-            return
+            return None
         if flow.response.stream or live.call.exchange.answer is None:
-            return
-        with live.own_time():
-            self.judge_plain(live, flow, flow.response)
-
-    def judge_plain(self, live: LiveCall, flow: http.HTTPFlow, response: http.Response) -> None:
-        """Read a buffered answer; apply what the policy says about it."""
-        raw = response.raw_content or b""
+            return None
+        raw = flow.response.raw_content or b""
         live.answer_bytes = len(raw)
+        if len(raw) > OFFLOADED_BYTES:
+            return self.judge_aside(live, flow, flow.response, raw)
+        with live.own_time():
+            self.apply(self.judged(live, flow.response, raw), flow, flow.response)
+        return None
+
+    async def judge_aside(
+        self, live: LiveCall, flow: http.HTTPFlow, response: http.Response, raw: bytes
+    ) -> None:
+        with live.own_time():
+            self.apply(await offload(self.judged, live, response, raw), flow, response)
+
+    def judged(self, live: LiveCall, response: http.Response, raw: bytes) -> Judged:
+        """Read a buffered answer and decide about it."""
         headers = headers_of(response)
-        judged = judge(self.governance, live, response.status_code, headers, raw)
+        return judge(self.governance, live, response.status_code, headers, raw)
+
+    def apply(self, judged: Judged, flow: http.HTTPFlow, response: http.Response) -> None:
         if judged.refusal is not None:
             flow.response = response_of(judged.refusal)
         elif judged.body is not None:

@@ -6,7 +6,9 @@ it says: nothing, edited bytes, or a refusal in the API's own error shape.
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import Awaitable
 
 from mitmproxy import http
 
@@ -17,7 +19,8 @@ from penstock.policy.decide import decide
 from penstock.policy.decision import Decision, Reason
 from penstock.policy.grants import hidden_tools
 from penstock.proxy.call import LiveCall, call_of
-from penstock.proxy.governance import Governance
+from penstock.proxy.governance import CallState, Governance
+from penstock.proxy.offload import OFFLOADED_BYTES, ThreadState, offload
 from penstock.wire import edits
 from penstock.wire.family import Refusal
 from penstock.wire.json_leaves import parse
@@ -40,35 +43,50 @@ class Govern:
     def __init__(self, governance: Governance) -> None:
         self.governance = governance
 
-    def request(self, flow: http.HTTPFlow) -> None:
+    def request(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
         live = call_of(flow)
         if live is None or flow.response is not None:
-            return
+            return None
+        if live.call.body_bytes > OFFLOADED_BYTES:
+            return self.govern_aside(live, flow)
         with live.own_time():
-            self.decide(live, flow)
-            if live.decision.verdict == "deny":
-                self.refuse(live, flow)
-                return
-            if live.decision.edits:
-                self.edit(live, flow)
-            if live.outcome != "refused":
-                self.ask_for_usage(live, flow)
-                self.prepare_answer(live, flow)
+            self.decide(live, self.governance.state_for(live.call.caller))
+            self.act(live, flow)
+        return None
 
-    def decide(self, live: LiveCall, flow: http.HTTPFlow) -> None:
+    async def govern_aside(self, live: LiveCall, flow: http.HTTPFlow) -> None:
+        """The same for a large body: judged and edited in a worker thread."""
+        key = self.governance.state_for(live.call.caller).caller_key
+        state = ThreadState(self.governance, key, asyncio.get_running_loop())
+        with live.own_time():
+            await offload(self.decide, live, state)
+            self.act(live, flow)
+
+    def act(self, live: LiveCall, flow: http.HTTPFlow) -> None:
+        if live.decision.verdict == "deny":
+            self.refuse(live, flow)
+            return
+        if live.edited_body is not None:
+            self.edit(live, flow, live.edited_body)
+        if live.outcome != "refused":
+            self.ask_for_usage(live, flow)
+            self.prepare_answer(live, flow)
+
+    def decide(self, live: LiveCall, state: CallState) -> None:
         policy = self.governance.policy
         began = time.perf_counter()
-        unread = self.unread(live, flow)
+        unread = self.unread(live)
         if unread is None:
-            state = self.governance.state_for(live.call.caller)
             live.decision = decide(policy, live.call, state, time.time())
+            if live.decision.edits:
+                live.edited_body = edits.apply(live.request.body, live.decision.edits)
         else:
             enforced = policy.mode == "enforce" and policy.on_error == "deny"
             live.decision = refused(live, UNREADABLE, unread, enforced)
             live.decision.policy_hash = policy.hash
         live.check_seconds += time.perf_counter() - began
 
-    def unread(self, live: LiveCall, flow: http.HTTPFlow) -> str | None:
+    def unread(self, live: LiveCall) -> str | None:
         """Why the call cannot be judged as a whole, None when it can.
 
         What is judged must be what is sent: a body nobody can read, or that two parsers
@@ -87,7 +105,7 @@ class Govern:
             return "WebSocket messages are not inspected; use the API over plain HTTP."
         return None
 
-    def edit(self, live: LiveCall, flow: http.HTTPFlow) -> None:
+    def edit(self, live: LiveCall, flow: http.HTTPFlow, body: bytes) -> None:
         """Put the edited body in place of the caller's; refuse where that would break it."""
         signed = signature_over_body(live)
         if signed is not None:
@@ -100,7 +118,6 @@ class Govern:
             live.decision = denied
             self.refuse(live, flow)
             return
-        body = edits.apply(live.request.body, live.decision.edits)
         if live.call.exchange.mcp is not None:
             # Arguments that are repeated in headers must stay the same there.
             before = live.call.exchange.document
@@ -127,7 +144,7 @@ class Govern:
             return
         held = (claim for one in live.decision.reservations for claim in one.claims)
         if live.call.destination.provider in ASKED and any(c.unit in MEASURED for c in held):
-            body = edits.apply(live.request.body, live.decision.edits)
+            body = live.request.body if live.edited_body is None else live.edited_body
             self.send_instead(flow, add_usage(body))
             live.hides_usage_chunk = True
 

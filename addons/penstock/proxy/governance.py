@@ -18,6 +18,7 @@ from penstock.destinations import is_ai, matches
 from penstock.detect import Detectors
 from penstock.detect.memo import Memo
 from penstock.detect.placeholders import Vault
+from penstock.detect.stream import prepare
 from penstock.detect.stream import scanner as stream_scanner
 from penstock.exchange import Caller, Finding, Usage, Workload, Zone
 from penstock.meter.estimator import Estimator, output_cap
@@ -39,6 +40,7 @@ DIGEST_BYTES = 8
 # US dollars per token of a model whose price nobody knows: what the dearest common models cost.
 UNKNOWN_INPUT_USD = Decimal("0.000015")
 UNKNOWN_OUTPUT_USD = Decimal("0.000075")
+WARM_TEXT = "Please write to a.b@example.org: key=12, https://example.org/a?b=c, 4111 1111."
 # What must not appear in a Record even where no rule asks for it.
 ALWAYS_FOUND = ("secret", "pii.email")
 
@@ -77,6 +79,9 @@ class Governance:
         self.policy = policy.with_mode(self.mode) if self.mode else policy
         # Secrets are looked for under every policy: nothing recorded may hold one.
         self.detectors = Detectors(sorted({*self.policy.finding_types, *ALWAYS_FOUND}))
+        self.detectors.scan(WARM_TEXT)  # the first text of a process costs milliseconds more
+        if self.policy.reads_answers:
+            prepare(self.detectors, self.policy.finding_types)
         self.memo = Memo(self.detectors, self.keys.digest)
         self.wishes.clear()
         self.governs_other = governs_other(self.policy)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import time
+from collections.abc import Awaitable
 
 from mitmproxy import connection, http
 
@@ -27,6 +28,7 @@ from penstock.proxy.capture import (
     request_of,
 )
 from penstock.proxy.governance import Governance
+from penstock.proxy.offload import OFFLOADED_BYTES, offload
 
 # Connections whose proxy credentials and process are remembered; mitmproxy reports each end,
 # so this bounds only what a missed report could leave behind.
@@ -58,12 +60,20 @@ class Identify:
         self.credentials.pop(client.id, None)
         self.processes.pop(client.id, None)
 
-    def request(self, flow: http.HTTPFlow) -> None:
+    def request(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
         if flow.response is not None or flow.error is not None:
-            return
+            return None
         began = time.perf_counter()
         self.remember_credentials(flow)
-        live = self.identify(flow)
+        if len(flow.request.raw_content or b"") > OFFLOADED_BYTES:
+            return self.identify_aside(flow, began)
+        self.keep(flow, self.identify(flow), began)
+        return None
+
+    async def identify_aside(self, flow: http.HTTPFlow, began: float) -> None:
+        self.keep(flow, await offload(self.identify, flow), began)
+
+    def keep(self, flow: http.HTTPFlow, live: LiveCall | None, began: float) -> None:
         if live is not None:
             flow.metadata[KEY] = live
             live.began = began
