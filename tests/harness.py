@@ -42,11 +42,20 @@ class Upstream:
 
 
 @contextmanager
-def https_server(folder: Path, application: Any, hosts: list[str]) -> Iterator[Upstream]:
-    """Serve ``application`` (ASGI) over TLS as all of ``hosts``."""
+def https_server(
+    folder: Path, application: Any, hosts: list[str], port: int = 0
+) -> Iterator[Upstream]:
+    """Serve ``application`` (ASGI) over TLS as all of ``hosts``.
+
+    With a ``port`` of its own, a certificate that already stands in ``folder`` is used again.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    ca, certificate, key = write_server_certificate(folder, hosts)
-    listener = socket.create_server(("127.0.0.1", 0))
+    kept = folder / "provider-ca.pem", folder / "provider.pem", folder / "provider.key"
+    if port and all(path.exists() for path in kept):
+        ca, certificate, key = kept
+    else:
+        ca, certificate, key = write_server_certificate(folder, hosts)
+    listener = socket.create_server(("127.0.0.1", port))
     config = uvicorn.Config(
         application,
         ssl_certfile=str(certificate),
