@@ -83,6 +83,7 @@ class Governance:
         if self.policy.reads_answers:
             prepare(self.detectors, self.policy.finding_types)
         self.memo = Memo(self.detectors, self.keys.digest)
+        self.recorder.forget()
         self.wishes.clear()
         self.governs_other = governs_other(self.policy)
 

@@ -9,15 +9,14 @@ given. Error texts never pass: a word is all that remains of them.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
-from penstock.exchange import Caller, Finding, McpCall
+from penstock.exchange import Caller, McpCall
 from penstock.record.attributes import PARAMETERS
 from penstock.record.record import Record
-
-Scan = Callable[[str], Sequence[Finding]]
+from penstock.record.search import Scan, Search
 
 # Longest string kept. Model, tool and host names are shorter; more is somebody's payload.
 CHARACTERS_MAX = 200
@@ -31,8 +30,8 @@ PLACE = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,63}: [A-Z][A-Za-z]{0,40}(?:Error|E
 TRACE_PARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}\Z")
 
 
-def clean(record: Record, scan: Scan | None = None) -> Record:
-    """The same Record, changed in place: see the module. ``scan`` finds secrets in a text."""
+def clean(record: Record, search: Search | None = None) -> Record:
+    """The same Record, changed in place: see the module. ``search`` finds secrets."""
     record.path = plain(record.path.partition("?")[0])
     record.method = plain(record.method)
     record.model = maybe_plain(record.model)
@@ -59,8 +58,8 @@ def clean(record: Record, scan: Scan | None = None) -> Record:
             if name in PARAMETERS and isinstance(value, int | float)
         }
     record.limits = [numbers_of(limit) for limit in record.limits[:ITEMS_MAX]]
-    if scan and scan("\n".join(free_strings(record))):
-        return without_secrets(record, scan)
+    if search and search.any_in(free_strings(record)):
+        return without_secrets(record, search.scan)
     return record
 
 

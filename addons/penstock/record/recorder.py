@@ -10,8 +10,9 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Protocol
 
-from penstock.record.clean import Scan, clean
+from penstock.record.clean import clean
 from penstock.record.record import Record
+from penstock.record.search import Scan, Search
 
 
 class Sink(Protocol):
@@ -35,19 +36,24 @@ class Recorder:
     def __init__(self, sinks: list[Sink], scan: Scan | None = None) -> None:
         """``scan`` finds secrets in a text (``Detectors(["secret"]).scan``)."""
         self._sinks = sinks
-        self._scan = scan
+        self._search = Search(scan) if scan else None
         self.failures: Counter[str] = Counter()
         self.failure: dict[str, str] = {}
 
     def record(self, record: Record) -> None:
         """Clean the Record and give it to every sink. Never raises."""
         try:
-            kept = clean(record, self._scan)
+            kept = clean(record, self._search)
         except Exception as error:  # noqa: BLE001  a Record that cannot be cleaned is not kept
             self._failed("clean", error)
             return
         for sink in self._sinks:
             self._guarded(sink.name, sink.record, kept)
+
+    def forget(self) -> None:
+        """What ``scan`` finds has changed: search every string anew."""
+        if self._search:
+            self._search.forget()
 
     def flush(self) -> None:
         """Let every sink do its slow work. Call it from a thread, about once a second."""

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 from penstock.meter.quotas import Quotas
 from penstock.record.audit import AuditLog
-from penstock.record.clean import Scan
 from penstock.record.inventory import Inventory
 from penstock.record.metrics import Metrics
 from penstock.record.recorder import Recorder, Sink
+from penstock.record.search import Scan
 from penstock.record.telemetry import telemetry
 
 if TYPE_CHECKING:
