@@ -18,7 +18,11 @@ from typing import Any
 from tests.harness import Penstock, Upstream, running_penstock
 from tests.proxy.raw import TIMEOUT, Client, RawUpstream, Script, TestCa
 
-OPENAI, ANTHROPIC, GEMINI = "api.openai.com", "api.anthropic.com", "generativelanguage.googleapis.com"
+OPENAI, ANTHROPIC, GEMINI = (
+    "api.openai.com",
+    "api.anthropic.com",
+    "generativelanguage.googleapis.com",
+)
 HOSTS = [OPENAI, ANTHROPIC, GEMINI]
 EMAIL = "ada.lovelace@analytical-engine.org"
 

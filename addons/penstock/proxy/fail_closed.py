@@ -31,7 +31,7 @@ from penstock.proxy.tls import DENIED
 
 logger = logging.getLogger(__name__)
 
-REFUSED = "penstock.refused"  # flow.metadata: the engine refused this call, with this code
+REFUSED = "penstock.refused"  # flow.metadata: the engine answered this call itself, with this code
 
 # Hooks of a call that is over: the handlers after a failed one settle and record it.
 BOOKS = ("response", "error")

@@ -26,6 +26,7 @@ from mitmproxy.proxy.layers.http import (
     RequestHeaders,
     RequestProtocolError,
     RequestTrailers,
+    ResponseData,
     ResponseHeaders,
     ResponseProtocolError,
     ResponseTrailers,
@@ -42,6 +43,7 @@ from penstock.proxy.runtime import Runtime
 LINGER_BYTES = 64 * 1024 * 1024
 # Empty lines before a request line; RFC 9112 section 2.2 asks to ignore at least one.
 EMPTY_LINES_MAX = 4
+VERSIONS = (b"HTTP/1.1", b"HTTP/1.0")  # what an upstream may answer in
 # RFC 9110 section 11.7.2; Proxy-Connection is what old clients send instead of Connection.
 PROXY_HEADERS = ("proxy-authorization", "proxy-connection")
 
@@ -138,6 +140,8 @@ class Server(_Reading, Http1Server):
 
     def send(self, event: HttpEvent) -> layer.CommandGenerator[None]:
         """Put an event on the wire."""
+        if isinstance(event, ResponseData) and self._asked_for_head():
+            return  # a refusal has a body, the answer to HEAD has none (RFC 9110 section 9.3.2)
         if isinstance(event, ResponseProtocolError):
             yield from self._send_problem(event)
         elif isinstance(event, ResponseTrailers):
@@ -169,14 +173,22 @@ class Server(_Reading, Http1Server):
         if self.request is not None and self.request_done and problem.status >= 500:
             # Not the client's fault, and nothing is left unread: it may use its connection again.
             self.response = page
-            yield commands.SendData(self.conn, http1.assemble_response(page))
+            yield commands.SendData(self.conn, self._assembled(page))
             yield from self.mark_done(response=True)
             return
         page.headers["connection"] = "close"
-        yield commands.SendData(self.conn, http1.assemble_response(page))
+        yield commands.SendData(self.conn, self._assembled(page))
         yield commands.CloseTcpConnection(self.conn, half_close=True)
         self.gave_up = True
         self.state = self.linger
+
+    def _asked_for_head(self) -> bool:
+        return self.request is not None and self.request.data.method.upper() == b"HEAD"
+
+    def _assembled(self, page: http.Response) -> bytes:
+        whole = not self._asked_for_head()
+        made: bytes = (http1.assemble_response if whole else http1.assemble_response_head)(page)
+        return made
 
     def linger(self, event: events.Event) -> layer.CommandGenerator[None]:
         """Throw away what a refused client still sends, up to a limit."""
@@ -272,6 +284,8 @@ class Client(_Reading, Http1Client):
             if head is None:
                 return
             answer = http1.read_response_head(head)
+            if answer.data.http_version not in VERSIONS:
+                raise ValueError("not a version we speak")
             size = http1.expected_http_body_size(self.request, answer)
         except ValueError:
             yield commands.CloseConnection(self.conn)

@@ -49,7 +49,7 @@ from penstock.proxy.problem import (
     IDLE_TIMEOUT,
     Problem,
 )
-from penstock.proxy.refusal import Refused
+from penstock.proxy.refusal import Refused, problem_of
 from penstock.proxy.runtime import Runtime
 from penstock.proxy.stream import StreamTransform
 
@@ -217,10 +217,18 @@ class Stream(HttpStream):
         self.runtime.deadlines.stop(self)
         if self.timed_out is not None and isinstance(event, ResponseProtocolError):
             event = Refused(self.stream_id, self.timed_out)
+        if isinstance(event, ResponseProtocolError) and not self._begun():
+            problem = problem_of(event)
+            if problem is not None:
+                self.flow.metadata[REFUSED] = problem.code  # what the client is about to be told
         yield from super().handle_protocol_error(event)
 
+    def _begun(self) -> bool:
+        """True when a part of the answer has left, so that nothing else can be said."""
+        return bool(self.server_state == self.state_stream_response_body)
+
     def _expired(self) -> Commands:
-        if self.server_state == self.state_stream_response_body:
+        if self._begun():
             # Bytes have left: cut, so that the client does not take a torso for the whole.
             yield from self._cancel_upstream()
             yield from self.handle_protocol_error(

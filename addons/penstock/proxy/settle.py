@@ -114,7 +114,7 @@ def outcome_of(flow: http.HTTPFlow, live: LiveCall) -> Outcome:
         return "failed" if problem.status >= SERVER_ERROR else "refused"
     if flow.error is not None and "client disconnected" in flow.error.msg.lower():
         return "aborted"
-    return "cut" if live.first_byte is not None else "failed"
+    return "cut" if flow.response is not None and flow.response.stream else "failed"
 
 
 def problem_of(flow: http.HTTPFlow) -> Problem | None:
