@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from penstock.meter.rates import Bucket, Slots
@@ -89,6 +89,8 @@ class Exceeded:
 
     ``remaining`` may be negative (debt). ``fits`` is False when the call alone is larger
     than the limit. ``limit`` is the scope's own, its burst where it has one.
+    ``unavailable``: nobody knows, the store of shared limits cannot be reached. ``rules`` are
+    all that refuse, this one among them.
     """
 
     rule: str
@@ -97,6 +99,8 @@ class Exceeded:
     remaining: Amount
     retry_after_seconds: float
     fits: bool = True
+    unavailable: bool = False
+    rules: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -195,6 +199,10 @@ class Quotas:
         self._next_id += 1
         self._open[reservation.id] = reservation
         return reservation
+
+    def short(self, now: float, claims: Iterable[Claim]) -> bool:
+        """True when a shared store has to be asked first. These limits are this process's own."""
+        return False
 
     def grow(self, now: float, reservation: Reservation, seen: Mapping[str, Amount]) -> list[Claim]:
         """An answer has come to ``seen`` so far: hold that much; the limits now exceeded.
@@ -305,13 +313,17 @@ class Quotas:
         """The refusal with the longest wait, None when all fit."""
         asked: dict[int, Amount] = {}  # two claims of one call may meet in the same window
         worst: Exceeded | None = None
+        rules: list[str] = []
         for claim, window in zip(wanted, windows, strict=True):
             before = asked.get(id(window), 0)
             asked[id(window)] = before + claim.reserve
             refused = self._refused(now, claim, window, before)
-            if refused and (not worst or refused.retry_after_seconds > worst.retry_after_seconds):
+            if refused is None:
+                continue
+            rules.append(claim.rule)
+            if worst is None or refused.retry_after_seconds > worst.retry_after_seconds:
                 worst = refused
-        return worst
+        return worst and replace(worst, rules=tuple(rules))
 
     def _refused(
         self, now: float, claim: Claim, window: Account, asked_before: Amount

@@ -12,18 +12,19 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from penstock.exchange import Leaf, Zone
-from penstock.meter.quotas import Claim, Exceeded
 from penstock.policy.activation import Activation
 from penstock.policy.call import Call, kind_of
 from penstock.policy.conditions import make_context
 from penstock.policy.content import ContentVerdict, Direction, judge_content
+from penstock.policy.credentials import choose_credential
 from penstock.policy.decision import Decision, Reason, Verdict
 from penstock.policy.grants import tool_denials
+from penstock.policy.limits import take_limits
 from penstock.policy.policy import Policy, Rule
-from penstock.policy.refusals import limit_refusal, limit_words, policy_refusal, text
+from penstock.policy.refusals import policy_refusal, text
 from penstock.policy.rules.allow import Allow
 from penstock.policy.rules.deny import Deny
-from penstock.policy.state import Estimate, State
+from penstock.policy.state import State
 from penstock.wire.edits import Edit
 from penstock.wire.family import Refusal
 
@@ -38,15 +39,26 @@ def decide(policy: Policy, call: Call, state: State, now: float) -> Decision:
     """The verdict on a request. ``now`` is seconds since the epoch.
 
     The only effect is on ``state.quotas``: room is reserved when nothing refuses the call;
-    the reservations are in the Decision and have to be settled or released.
+    the reservations are in the Decision and have to be settled or released. With ``pending``
+    claims it is not complete: ask the store, then ``decide_limits``.
     """
     judge = Judge(policy, call, state, now)
+    if policy.credentials:
+        choose_credential(judge, policy.credentials, call)
     judge.destinations()
     judge.tools()
     if policy.content_rules and judge.reads_content():
         judge.content(judge.applying(policy.content_rules), call.exchange.leaves, "request")
     judge.limits()
     return judge.decision
+
+
+def decide_limits(policy: Policy, call: Call, decision: Decision, state: State, now: float) -> None:
+    """Complete a decision whose ``pending`` claims were asked about."""
+    decision.pending.clear()
+    judge = Judge(policy, call, state, now)
+    judge.decision = decision
+    judge.limits(asked=True)
 
 
 def decide_answer(
@@ -113,7 +125,12 @@ class Judge:
             self.deny_unknown_api()
 
     def pins(self) -> None:
-        """Refuse a key that is on no list of those that speak of the call."""
+        """Refuse a key that is on no list of those that speak of the call.
+
+        A call that gets its key from a credential rule carries the organisation's own.
+        """
+        if self.decision.credential is not None:
+            return
         pinning = [rule for rule in self.applying(self.policy.pins) if rule.act.pins(self.call)]
         if pinning:
             knowing = [rule for rule in pinning if rule.act.knows_key(self.call)]
@@ -229,37 +246,8 @@ class Judge:
 
     # ------------------------------------------------------------------ limits
 
-    def limits(self) -> None:
-        """Reserve room in every limit that matches, all together, unless already refused."""
-        if self.decision.verdict == "deny" or not self.policy.limits:
-            return  # nothing is reserved for a call that will not be made
-        estimates: list[Estimate] = []
-
-        def estimate() -> Estimate:
-            if not estimates:
-                estimates.append(self.state.estimate(self.call))
-            return estimates[0]
-
-        rules = self.applying(self.policy.limits)
-        claims = [(r, c) for r in rules if (c := r.act.claim(r.id, self.call, estimate))]
-        if self.decision.refusal is not None:  # a condition could not be evaluated
-            return
-        self.reserve([(rule, claim) for rule, claim in claims if rule.enforced])
-        for rule, claim in claims:
-            if not rule.enforced:
-                self.reserve([(rule, claim)])
-
-    def reserve(self, claims: list[tuple[Rule[Any], Claim]]) -> None:
-        if not claims:
-            return
-        answer = self.state.quotas.reserve(self.now, [claim for _, claim in claims])
-        if not isinstance(answer, Exceeded):
-            self.decision.reservations.append(answer)
-            return
-        rule = next(rule for rule, claim in claims if claim.rule == answer.rule)
-        self.note(rule.verb, rule.id, "deny", limit_words(rule, answer), rule.enforced)
-        if rule.enforced and self.decision.refusal is None:
-            self.decision.refusal = limit_refusal(rule, answer, self.call)
+    def limits(self, asked: bool = False) -> None:
+        take_limits(self, asked)
 
     # ------------------------------------------------------------------ what is written down
 

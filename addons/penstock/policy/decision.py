@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from penstock.exchange import Finding, Path, Zone
-from penstock.meter.quotas import Reservation
+from penstock.meter.quotas import Claim, Reservation
+from penstock.route.credentials.spec import Spec
 from penstock.wire.edits import Edit
 from penstock.wire.family import Refusal
 
@@ -19,7 +20,7 @@ class Reason:
     """One rule that spoke. ``enforced`` is False in observe and shadow mode."""
 
     rule: str
-    verb: str  # allow, deny, redact, limit, tools
+    verb: str  # allow, deny, redact, limit, tools, credential
     verdict: Verdict
     message: str
     enforced: bool = True
@@ -36,6 +37,15 @@ class Located:
     action: Literal["none", "redact", "deny"] = "none"
 
 
+@dataclass(slots=True, frozen=True)
+class Use:
+    """The real key a call gets, by the rule that says so; fetching it is the proxy's work."""
+
+    rule: str
+    spec: Spec
+    on_error: Literal["deny", "allow"]
+
+
 @dataclass(slots=True)
 class Decision:
     """The verdict on one call (or on its answer) and everything that follows from it."""
@@ -47,6 +57,9 @@ class Decision:
     refusal: Refusal | None = None
     would: Verdict = "allow"  # the verdict if every rule were enforced (shadow mode)
     reservations: list[Reservation] = field(default_factory=list)  # to be settled or released
+    pending: list[Claim] = field(default_factory=list)  # the shared store has to be asked first
+    model: str | None = None  # what a limit sends the call to instead
+    credential: Use | None = None  # the real key that goes in place of the caller's
     restored: int = 0  # placeholders put back into the answer
     failures: list[str] = field(default_factory=list)  # rules that could not be evaluated
     policy_hash: str = ""

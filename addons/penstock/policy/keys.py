@@ -11,19 +11,26 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 Shape = Literal[
-    "text", "choice", "choices", "globs", "types", "duration", "count", "amount", "intercept"
-]
+    "text", "choice", "choices", "globs", "types", "duration", "count", "amount", "intercept",
+    "section", "sections", "choice_or_section",
+]  # fmt: skip
 
 
 @dataclass(slots=True, frozen=True)
 class Key:
-    """One key of a section. ``choices`` belongs to the shapes ``choice`` and ``choices``."""
+    """One key of a section.
+
+    ``choices`` belongs to the shapes ``choice`` and ``choices``; ``keys`` to ``section`` (a
+    mapping with these keys), ``sections`` (a list of them) and ``choice_or_section`` (a word,
+    or one mapping).
+    """
 
     name: str
     shape: Shape
     doc: str
     choices: tuple[str, ...] = ()
     required: bool = False
+    keys: tuple[Key, ...] = ()
 
 
 MODES = ("observe", "shadow", "enforce")
@@ -105,6 +112,12 @@ def shape_schema(key: Key) -> dict[str, Any]:
             return described | {"type": "array", "items": {"enum": list(key.choices)}}
         case "types":
             return described | {"type": "array", "minItems": 1, "items": FINDING_TYPE}
+        case "sections":
+            return described | {"type": "array", "minItems": 1, "items": _mapping(key.keys)}
+        case "choice_or_section":
+            return described | {"anyOf": [{"enum": list(key.choices)}, _mapping(key.keys)]}
+        case "section":
+            return described | _mapping(key.keys) | {"minProperties": 0}
         case "intercept":
             return described | {"anyOf": [{"enum": ["ai", "all"]}, _GLOBS]}
         case _:
@@ -116,3 +129,14 @@ def shape_schema(key: Key) -> dict[str, Any]:
                 "amount": _AMOUNT,
             }
             return described | shapes[key.shape]
+
+
+def _mapping(keys: tuple[Key, ...]) -> dict[str, Any]:
+    """The JSON Schema of a mapping inside a section: at least one of its keys."""
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "minProperties": 1,
+        "properties": {key.name: shape_schema(key) for key in keys},
+        "required": [key.name for key in keys if key.required],
+    }

@@ -180,10 +180,22 @@ class Reader:
                 return self._choice(node, key.choices, path)
             case "choices" | "globs" | "types":
                 return self._list(node, key, path)
+            case "section":
+                return self.section(node, key.keys, path)
             case "intercept":
                 if isinstance(node, yaml.ScalarNode):
                     return self._choice(node, ("ai", "all"), path)
                 return self._list(node, Key(key.name, "globs", key.doc), path)
+            case "sections":
+                items = self.items(node, path) or []
+                return tuple(
+                    self.section(item, key.keys, f"{path}[{index}]")
+                    for index, item in enumerate(items)
+                )
+            case "choice_or_section":
+                if isinstance(node, yaml.ScalarNode):
+                    return self._choice(node, key.choices, path)
+                return self.section(node, key.keys, path)
             case "duration":
                 return self._duration(node, path)
             case "count" | "amount":

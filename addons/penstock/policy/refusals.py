@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from penstock.meter.quotas import Exceeded
+from penstock.meter.quotas import PARALLEL, Exceeded
 from penstock.policy.call import Call
 from penstock.policy.policy import Rule
 from penstock.policy.rules.tools import Tools
@@ -47,11 +47,19 @@ def limit_refusal(rule: Rule[Any], exceeded: Exceeded, call: Call) -> Refusal:
 def limit_words(rule: Rule[Any], exceeded: Exceeded) -> str:
     """Which limit, and whether waiting helps."""
     act = rule.act
-    every = duration(act.every_seconds)
+    limit = exceeded.limit if exceeded.rule == rule.id else act.amount
+    if act.unit == PARALLEL:
+        return f"{limit} calls at the same time are running, the most that may"
+    allowed = f"{limit} {act.unit} "
+    allowed += f"per {duration(act.every_seconds)}" if act.burst is None else "at once"
+    if exceeded.unavailable:
+        return (
+            f"the store of shared limits cannot be reached, so the limit of {allowed} cannot hold"
+        )
     if not exceeded.fits:
-        return f"this call alone is larger than the limit of {act.amount} {act.unit} per {every}"
+        return f"this call alone is larger than the limit of {allowed}"
     wait = roughly(exceeded.retry_after_seconds)
-    return f"the limit of {act.amount} {act.unit} per {every} is used up; free again in {wait}"
+    return f"the limit of {allowed} is used up; free again in {wait}"
 
 
 def roughly(seconds: float) -> str:

@@ -12,7 +12,9 @@ from penstock.policy.rules import KINDS
 
 def policy_schema(types: Sequence[str]) -> dict[str, Any]:
     """The schema; ``types`` are the finding types a rule may name."""
-    verbs = {kind.verb: {"description": kind.doc, **section(kind.keys)} for kind in KINDS}
+    verbs = {
+        kind.verb: {"description": kind.doc, **section(kind.keys), **kind.also} for kind in KINDS
+    }
     rule = section(RULE)
     rule["properties"] |= verbs
     rule["oneOf"] = [{"required": [verb]} for verb in verbs]

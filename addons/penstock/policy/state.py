@@ -33,8 +33,13 @@ Replace = Callable[[Finding, str], str]
 class QuotaStore(Protocol):
     """The part of ``meter.Quotas`` a decision uses."""
 
-    def reserve(self, now: float, claims: Iterable[Claim]) -> Reservation | Exceeded:
-        """Take room for all claims, or for none."""
+    def reserve(
+        self, now: float, claims: Iterable[Claim], force: bool = False
+    ) -> Reservation | Exceeded:
+        """Take room for all claims, or for none; with ``force`` whatever is left."""
+
+    def short(self, now: float, claims: Iterable[Claim]) -> bool:
+        """True when the store has to be asked before these claims can be decided."""
 
 
 class State(Protocol):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from penstock.policy.keys import Key
@@ -18,3 +18,4 @@ class Kind:
     doc: str
     keys: tuple[Key, ...]
     build: Callable[[Section], Any]
+    also: Mapping[str, Any] = field(default_factory=dict)  # JSON Schema: what keys need of others
