@@ -12,6 +12,7 @@ from penstock.policy.decision import Mode
 from penstock.policy.find import Find
 from penstock.policy.problem import Problem
 from penstock.policy.rules.allow import Allow
+from penstock.policy.rules.credential import Credential
 from penstock.policy.rules.deny import Deny
 from penstock.policy.rules.limit import Limit
 from penstock.policy.rules.redact import Redact
@@ -19,7 +20,7 @@ from penstock.policy.rules.tools import EVERY_SERVER, Tools
 
 MODE_RANK: dict[Mode, int] = {"observe": 0, "shadow": 1, "enforce": 2}
 OnError = Literal["deny", "allow"]
-Act = Allow | Deny | Redact | Limit | Tools
+Act = Allow | Deny | Redact | Limit | Tools | Credential
 
 
 @dataclass(slots=True, frozen=True)
@@ -96,6 +97,11 @@ class Policy:
         return tuple(rule for rule in self.rules if isinstance(rule.act, Tools))
 
     @cached_property
+    def credentials(self) -> tuple[Rule[Credential], ...]:
+        """The credential rules."""
+        return tuple(rule for rule in self.rules if isinstance(rule.act, Credential))
+
+    @cached_property
     def finding_types(self) -> tuple[str, ...]:
         """Every finding type some rule asks for: what the detectors have to look for."""
         return tuple(sorted({name for find in self._finds for name in find.types}))
@@ -127,7 +133,7 @@ def narrower(mode: Mode, stated: Mode | None) -> Mode:
 
 def _hosts(rules: Iterable[Rule[Any]]) -> Iterable[str]:
     for rule in rules:
-        if isinstance(rule.act, Allow | Deny) and rule.act.target.hosts:
+        if isinstance(rule.act, Allow | Deny | Credential) and rule.act.target.hosts:
             yield from rule.act.target.hosts.patterns
         elif isinstance(rule.act, Tools) and rule.act.server != EVERY_SERVER:
             yield rule.act.server.split("://", 1)[-1].split("/", 1)[0]

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from penstock.policy.rules import allow, deny, limit, redact, tools
+from penstock.policy.rules import allow, credential, deny, limit, redact, tools
 from penstock.policy.rules.kind import Kind
 
-KINDS: tuple[Kind, ...] = (allow.KIND, deny.KIND, redact.KIND, limit.KIND, tools.KIND)
+KINDS: tuple[Kind, ...] = (
+    allow.KIND,
+    deny.KIND,
+    redact.KIND,
+    limit.KIND,
+    tools.KIND,
+    credential.KIND,
+)
