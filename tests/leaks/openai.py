@@ -51,8 +51,8 @@ class Chat(Dialect):
             message[CHAT_FIELDS[kind]] = text
         choice = {"index": 0, "message": message, "finish_reason": "stop"}
         usage = {"prompt_tokens": 9, "completion_tokens": 5, "total_tokens": 14}
-        return {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "gpt-5-mini",
-                "choices": [choice], "usage": usage}  # fmt: skip
+        return {"id": "chatcmpl-1", "object": "chat.completion", "created": 1,
+                "model": "gpt-5-mini", "choices": [choice], "usage": usage}  # fmt: skip
 
     def stream(self, kind: str, pieces: Sequence[str]) -> Iterator[bytes]:
         def chunk(delta: Document, finish: str | None = None) -> bytes:

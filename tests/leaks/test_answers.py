@@ -86,7 +86,7 @@ def test_a_value_character_by_character(
 
 
 @kinds
-@pytest.mark.parametrize("size", [601, LONG])
+@pytest.mark.parametrize("size", [601, pytest.param(LONG, marks=pytest.mark.slow)])
 def test_a_long_token_byte_by_byte(probe: Probe, dialect: Dialect, kind: str, size: int) -> None:
     """It is gone whole, and the text behind it arrives whole."""
     token = json_web_token(size)

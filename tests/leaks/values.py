@@ -16,7 +16,7 @@ from collections.abc import Callable
 LEAKED_CHARACTERS = 8
 _LETTERS = string.ascii_letters + string.digits
 _BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
-_random = random.Random()  # noqa: S311 - values for tests
+_random = random.Random()
 
 
 def _some(letters: str, count: int) -> str:
