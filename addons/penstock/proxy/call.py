@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Literal
@@ -72,14 +71,25 @@ class LiveCall:
         answer = self.call.exchange.answer
         return answer is not None and answer.status < 400
 
-    @contextmanager
-    def own_time(self) -> Iterator[None]:
-        """Count the time spent inside as ours."""
-        began = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.own_seconds += time.perf_counter() - began
+    def own_time(self) -> OwnTime:
+        """Count the time spent inside (``with``) as ours."""
+        return OwnTime(self)
+
+
+class OwnTime:
+    """Adds the time between its two ends to a call."""
+
+    __slots__ = ("began", "live")
+
+    def __init__(self, live: LiveCall) -> None:
+        self.live = live
+        self.began = 0.0
+
+    def __enter__(self) -> None:
+        self.began = time.perf_counter()
+
+    def __exit__(self, *raised: object) -> None:
+        self.live.own_seconds += time.perf_counter() - self.began
 
 
 def tell_failure(flow: http.HTTPFlow, result: Failed, reason: str) -> None:

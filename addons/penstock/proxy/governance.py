@@ -72,6 +72,7 @@ class Governance:
         # In a pod the caller is the workload; on a laptop it is a process.
         self.processes = None if self.workload.pod else ProcessFinder()
         self.wishes: OrderedDict[tuple[str, int], Wish] = OrderedDict()
+        self.last_state: tuple[Caller, CallState] | None = None
         self.adopt(source.policy)
 
     def adopt(self, policy: Policy) -> None:
@@ -136,7 +137,10 @@ class Governance:
 
     def state_for(self, caller: Caller) -> CallState:
         """What a decision about this caller's call may ask for."""
-        return CallState(self, caller_key(caller))
+        last = self.last_state  # a call asks several times over, and its caller is one object
+        if last is None or last[0] is not caller:
+            last = self.last_state = caller, CallState(self, caller_key(caller))
+        return last[1]
 
 
 def governs_other(policy: Policy) -> bool:

@@ -107,6 +107,8 @@ class Identify:
 
     def remember_credentials(self, flow: http.HTTPFlow) -> None:
         # Hop by hop (RFC 9110 section 11.7.2): read here, never forwarded.
+        if "proxy-authorization" not in flow.request.headers:
+            return
         value = flow.request.headers.pop("proxy-authorization", None)
         if value and len(self.credentials) < CONNECTIONS_MAX:
             self.credentials[flow.client_conn.id] = value
