@@ -39,12 +39,17 @@ rules:
 OBSERVE = POLICY.replace("mode: enforce", "mode: observe")
 
 
+# On this path the interpreter finds the traps of ``injected/sitecustomize.py``.
+INJECTED = str(Path(__file__).parent / "injected")
+
+
 @dataclass
 class World:
     """A proxy and the upstream that answers for every host."""
 
     proxy: Penstock
     upstream: RawUpstream
+    ca: TestCa
 
     def tunnel(self, host: str = OPENAI, extra: bytes = b"") -> Client:
         """CONNECT and TLS under the proxy's authority."""
@@ -83,13 +88,17 @@ def world(
     hosts: Sequence[str] = HOSTS,
     arguments: Sequence[str] = (),
     environment: dict[str, str] | None = None,
+    also: Sequence[str] = (),
 ) -> Iterator[World]:
-    """Start both; ``arguments`` go to ``penstock run``."""
+    """Start both; ``arguments`` go to ``penstock run``.
+
+    ``also`` are hosts that lead to the upstream and that its certificate does not name.
+    """
     ca = TestCa(folder / "upstream-ca")
     with RawUpstream(script or completion(), ca.context(*hosts)) as upstream:
-        given = Upstream(upstream.port, ca.pem, list(hosts), ca.pem, ca.pem)
+        given = Upstream(upstream.port, ca.pem, [*hosts, *also], ca.pem, ca.pem)
         with running_penstock(folder / "penstock", policy, given, arguments, environment) as proxy:
-            yield World(proxy, upstream)
+            yield World(proxy, upstream, ca)
 
 
 def head(body: bytes, extra: bytes = b"", kind: bytes = b"application/json") -> bytes:

@@ -74,6 +74,7 @@ class AnswerTransform:
             hide=is_usage_only if live.hides_usage_chunk else None,
             on_problem=self.unreadable,
         )
+        live.stop_reading = self.stream.close
 
     def scanner(self, channel: Channel) -> ChannelScanner | None:
         """The policy's scanner for a channel, its edits counted."""

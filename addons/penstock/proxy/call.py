@@ -57,6 +57,7 @@ class LiveCall:
     cost_usd: Decimal | None = None
     price_source: str | None = None
     streamed: bool = False  # the answer came as a stream
+    stop_reading: Callable[[], None] | None = None  # nothing more of the stream comes
     settled: bool = False
     reported: bool = False
 

@@ -186,9 +186,8 @@ class Server(_Reading, Http1Server):
         return self.request is not None and self.request.data.method.upper() == b"HEAD"
 
     def _assembled(self, page: http.Response) -> bytes:
-        whole = not self._asked_for_head()
-        made: bytes = (http1.assemble_response if whole else http1.assemble_response_head)(page)
-        return made
+        made: bytes = http1.assemble_response(page)
+        return made.partition(b"\r\n\r\n")[0] + b"\r\n\r\n" if self._asked_for_head() else made
 
     def linger(self, event: events.Event) -> layer.CommandGenerator[None]:
         """Throw away what a refused client still sends, up to a limit."""

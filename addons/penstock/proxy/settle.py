@@ -56,6 +56,8 @@ class Settle:
     def settle(self, live: LiveCall) -> Awaitable[None] | None:
         """Settle now, or as soon as prices are loaded (once per process)."""
         live.settled = True
+        if live.stop_reading is not None:
+            live.stop_reading()
         answer = live.call.exchange.answer
         if answer is None:
             for reservation in live.decision.reservations:
@@ -112,7 +114,8 @@ def outcome_of(flow: http.HTTPFlow, live: LiveCall) -> Outcome:
     problem = problem_of(flow)
     if problem is not None:
         return "failed" if problem.status >= SERVER_ERROR else "refused"
-    if flow.error is not None and "client disconnected" in flow.error.msg.lower():
+    unsent = flow.request.timestamp_end is None
+    if unsent or (flow.error is not None and "client disconnected" in flow.error.msg.lower()):
         return "aborted"
     return "cut" if flow.response is not None and flow.response.stream else "failed"
 

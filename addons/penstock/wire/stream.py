@@ -138,6 +138,12 @@ class AnswerStream:
         self._reader.end()
         return [] if self._passes else self._joined(out)
 
+    def close(self) -> None:
+        """The answer was stopped or broke off: what came of it counts as read. Harmless twice."""
+        if not self._finished:
+            self._finished = True
+            self._reader.end()
+
     def _joined(self, out: list[bytes]) -> list[bytes]:
         return out if self._apart or not out else [b"".join(out)]
 
