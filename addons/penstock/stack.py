@@ -8,6 +8,7 @@ and the guard (CONNECT target = SNI = Host, no way to local addresses).
 from __future__ import annotations
 
 from penstock.proxy.answer import Answer
+from penstock.proxy.credential import Credential
 from penstock.proxy.govern import Govern
 from penstock.proxy.governance import Governance
 from penstock.proxy.identify import Identify
@@ -21,6 +22,7 @@ def stack(governance: Governance) -> list[Addon]:
     return [
         Identify(governance),  # flow -> Caller, Destination, Exchange
         Govern(governance),  # Exchange -> Decision -> edited bytes or a refusal
+        Credential(governance),  # the real key in place of the caller's worthless one
         Answer(governance),  # the answer, plain or streamed, judged again
         Settle(governance),  # usage -> price and quota
         Report(governance),  # one Record per call

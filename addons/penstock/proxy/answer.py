@@ -57,11 +57,11 @@ class Answer:
             framing = live.family.framing(exchange, HttpAnswer(live.status, headers), b"")
             if framing != "none" or (exchange.stream and "content-length" not in headers):
                 live.streamed = framing != "none"
-                drive(response, AnswerTransform(self.governance, live, headers, framing))
+                drive(live, response, AnswerTransform(self.governance, live, headers, framing))
                 if live.may_change_answer:
                     response.headers.pop("content-encoding", None)  # it leaves decoded
             elif content_type and not any(kind in content_type for kind in TEXT_TYPES):
-                drive(response, AnswerTransform(self.governance, live, headers, None))
+                drive(live, response, AnswerTransform(self.governance, live, headers, None))
 
     def response(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
         live = call_of(flow)
@@ -95,8 +95,12 @@ class Answer:
             replace_body(response, judged.body)
 
 
-def drive(response: http.Response, transform: StreamTransform) -> None:
+def drive(live: LiveCall, response: http.Response, transform: StreamTransform) -> None:
     """Let the engine drive ``transform``; mitmproxy's own type knows callables only."""
+    if live.echoes is not None:
+        from penstock.proxy.echo_guard import EchoGuard
+
+        transform = EchoGuard(live.echoes, live.coding, transform)
     response.stream = cast(Any, transform)
 
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from mitmproxy import http
 
@@ -22,6 +22,9 @@ from penstock.proxy.problem import CHECK_FAILED
 from penstock.record.record import Outcome
 from penstock.wire.family import Channel, Family
 from penstock.wire.stream import ChannelScanner
+
+if TYPE_CHECKING:
+    from penstock.route.credentials.echoes import Echoes
 
 KEY = "penstock"
 FAILED = "penstock.failed"  # flow.metadata: a check failed before there was a LiveCall
@@ -43,6 +46,9 @@ class LiveCall:
     edited_body: bytes | None = None  # what leaves instead of the request's body
     answer_decision: Decision | None = None
     scanner_for: ScannerFor | None = None  # what reads the answer's texts; None: nothing may change
+    subject: str | None = field(default=None, repr=False)  # the token the caller proved itself by
+    echoes: Echoes | None = None  # the real key in use, which must not come back
+    coding: str = ""  # content coding of the answer that was taken off because of it
     hidden: Callable[[str], bool] | None = None  # MCP tools its lists must not show
     hides_usage_chunk: bool = False  # we asked for it, the caller did not
     answer_edits: int = 0

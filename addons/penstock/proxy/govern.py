@@ -111,7 +111,7 @@ class Govern:
         if signed is not None:
             message = f"The body must be changed, but the caller signed it ({signed})."
             live.decision.edits.clear()
-            denied = refused(live, live.decision.reasons[0].rule, message, enforced=True)
+            denied = refused(live, editing_rule(live.decision), message, enforced=True)
             denied.findings = live.decision.findings
             denied.reservations = live.decision.reservations  # to be released
             denied.policy_hash = live.decision.policy_hash
@@ -181,9 +181,22 @@ def refused(live: LiveCall, rule: str, message: str, enforced: bool) -> Decision
     return decision
 
 
+def editing_rule(decision: Decision) -> str:
+    """The rule that wants the body changed."""
+    acting = (reason for reason in decision.reasons if reason.enforced)
+    return next(reason.rule for reason in acting if reason.verdict == "edit")
+
+
 def signature_over_body(live: LiveCall) -> str | None:
-    """The header that signs or hashes the request's body, if there is one."""
+    """The header that signs or hashes the request's body, if there is one.
+
+    An AWS signature that will be made anew with keys of ours does not count.
+    """
     headers = live.request.headers
+    use = live.decision.credential
+    if use is not None and use.spec.form == "sigv4":
+        rest = (name for name in BODY_SIGNATURES if name != "x-amz-content-sha256")
+        return next((name for name in rest if name in headers), None)
     if headers.get("x-amz-content-sha256") == "UNSIGNED-PAYLOAD":
         return None
     for scheme in SIGNED_SCHEMES:

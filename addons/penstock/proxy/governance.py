@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from hashlib import blake2b
+from typing import TYPE_CHECKING
 
 from penstock.caller import ProcessFinder
 from penstock.destinations import is_ai, matches
@@ -33,6 +34,9 @@ from penstock.proxy.keys import Keys
 from penstock.proxy.runtime import Wish
 from penstock.record.recorder import Recorder
 from penstock.wire.channel_text import ChannelScanner
+
+if TYPE_CHECKING:
+    from penstock.route.credentials.store import Credentials
 
 # Hosts whose interception was decided; a laptop meets some hundred, an attacker any number.
 WISHES_MAX = 4096
@@ -72,6 +76,7 @@ class Governance:
         # In a pod the caller is the workload; on a laptop it is a process.
         self.processes = None if self.workload.pod else ProcessFinder()
         self.wishes: OrderedDict[tuple[str, int], Wish] = OrderedDict()
+        self._credentials: Credentials | None = None
         self.last_state: tuple[Caller, CallState] | None = None
         self.adopt(source.policy)
 
@@ -87,6 +92,18 @@ class Governance:
         self.recorder.forget()
         self.wishes.clear()
         self.governs_other = governs_other(self.policy)
+
+        if self._credentials is not None:
+            self._credentials.keep({rule.act.spec for rule in self.policy.credentials})
+
+    @property
+    def credentials(self) -> Credentials:
+        """The real keys; made when the first call needs one."""
+        if self._credentials is None:
+            from penstock.route.credentials.store import Credentials
+
+            self._credentials = Credentials()
+        return self._credentials
 
     def reload(self) -> bool:
         """Take up changed policy files; True when another policy is in force now."""

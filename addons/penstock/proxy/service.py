@@ -31,6 +31,7 @@ from penstock.policy.source import PolicySource
 from penstock.proxy import engine, keys
 from penstock.proxy.admin import Admin
 from penstock.proxy.call import Failed, tell_failure
+from penstock.proxy.credential import watch_credentials
 from penstock.proxy.governance import Governance
 from penstock.proxy.runtime import Callbacks, Failure, Listening
 from penstock.proxy.settings import EngineSettings
@@ -58,6 +59,7 @@ class Service:
     recording: Recording = field(init=False)
     journal: Journal = field(init=False)
     refusals: Counter[str] = field(default_factory=Counter)
+    watches_credentials: bool = False
     ready: bool = False
     listening: Listening | None = None
 
@@ -185,6 +187,9 @@ class Service:
     def note_policy(self) -> None:
         policy = self.governance.policy
         self.recording.metrics.policy_loaded(policy.hash, policy.mode, time.time())
+        if policy.credentials and not self.watches_credentials:
+            self.watches_credentials = True
+            watch_credentials(self.recording.metrics, self.governance.credentials)
 
     async def upkeep(self) -> None:
         """Once a second: changed policy files, expired reservations, slow work of the sinks."""

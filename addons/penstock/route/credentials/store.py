@@ -12,7 +12,7 @@ import importlib
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import Protocol
@@ -73,6 +73,7 @@ class Credentials:
     ) -> None:
         self.fetches = 0
         self.failures = 0
+        self.echoes = 0  # keys taken out of answers; counted by whoever does it
         self._clock = clock
         self._source = source
         self._entries: OrderedDict[Key, _Entry] = OrderedDict()
@@ -124,6 +125,11 @@ class Credentials:
         if entry is not None and now - entry.asked_again >= REJECTED_SECONDS:
             entry.asked_again = now
             self._renew(key, entry)
+
+    def keep(self, specs: Collection[Spec]) -> None:
+        """Forget the credentials of all other specifications."""
+        for key in [key for key in self._entries if key[0] not in specs]:
+            self._forget(key)
 
     async def close(self) -> None:
         """Forget everything."""
