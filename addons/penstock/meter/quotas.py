@@ -115,6 +115,7 @@ class Reservation:
     claims: tuple[Claim, ...]
     expires_at: float
     held: list[Amount] = field(default_factory=list)
+    origins: list[int] = field(default_factory=list)
 
 
 @dataclass(slots=True, frozen=True)
@@ -141,16 +142,16 @@ class Account(Protocol):
     def held(self) -> Amount:
         """Not 0 while calls in flight have a part in it."""
 
-    def take(self, now: float, amount: Amount) -> None:
-        """Hold ``amount``."""
+    def take(self, now: float, amount: Amount) -> int:
+        """Hold ``amount``; where it came from, to be told when it is given back."""
 
     def hold_more(self, now: float, amount: Amount) -> None:
         """Hold ``amount`` in addition, for a call that holds a part already."""
 
-    def give_back(self, now: float, held: Amount) -> None:
+    def give_back(self, now: float, held: Amount, origin: int = 0) -> None:
         """Let go of it."""
 
-    def settle(self, now: float, held: Amount, actual: Amount) -> None:
+    def settle(self, now: float, held: Amount, actual: Amount, origin: int = 0) -> None:
         """Count ``actual`` in its place."""
 
     def spend(self, now: float, amount: Amount) -> None:
@@ -191,11 +192,12 @@ class Quotas:
         windows = [self._window(now, claim) for claim in wanted]
         if not force and (worst := self._worst(now, wanted, windows)):
             return worst
-        for claim, window in zip(wanted, windows, strict=True):
-            window.take(now, claim.reserve)
-        reservation = Reservation(
-            self._next_id, wanted, now + RESERVATION_SECONDS, [claim.reserve for claim in wanted]
-        )
+        origins = [
+            window.take(now, claim.reserve) for claim, window in zip(wanted, windows, strict=True)
+        ]
+        held = [claim.reserve for claim in wanted]
+        expires = now + RESERVATION_SECONDS
+        reservation = Reservation(self._next_id, wanted, expires, held, origins)
         self._next_id += 1
         self._open[reservation.id] = reservation
         return reservation
@@ -232,11 +234,12 @@ class Quotas:
         known = self._closed(now, reservation)
         if not known and self._expired.pop(reservation.id, self) is self:
             return False
-        for claim, held in zip(reservation.claims, reservation.held, strict=True):
+        parts = zip(reservation.claims, reservation.held, reservation.origins, strict=True)
+        for claim, held, origin in parts:
             amount = actual.get(claim.unit, claim.reserve)
             window = self._window(now, claim)
             if known:
-                window.settle(now, held, amount)
+                window.settle(now, held, amount, origin)
             elif amount:
                 window.spend(now, amount)
         self.changed += 1
@@ -350,8 +353,9 @@ class Quotas:
         return True
 
     def _give_back(self, now: float, reservation: Reservation) -> None:
-        for claim, held in zip(reservation.claims, reservation.held, strict=True):
-            self._window(now, claim).give_back(now, held)
+        parts = zip(reservation.claims, reservation.held, reservation.origins, strict=True)
+        for claim, held, origin in parts:
+            self._window(now, claim).give_back(now, held, origin)
 
     def _window(self, now: float, claim: Claim) -> Account:
         scopes = self._windows.setdefault(claim.key, OrderedDict())
@@ -360,12 +364,15 @@ class Quotas:
         if window is None:
             if len(scopes) >= self._scopes_max:
                 self._evict(now, scopes)
-            window = scopes[scope] = account_for(claim)
+            window = scopes[scope] = self._account(claim)
         else:
             scopes.move_to_end(scope)
         if claim.burst is not None and isinstance(window, Bucket):  # the policy may have changed
             window.seconds_each = seconds_each(claim)
         return window
+
+    def _account(self, claim: Claim) -> Account:
+        return account_for(claim)
 
     def _evict(self, now: float, scopes: OrderedDict[Scope, Account]) -> None:
         """Forget the least recently used scope that no call in flight holds room in."""

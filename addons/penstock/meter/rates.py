@@ -36,21 +36,22 @@ class Bucket:
         """Not 0 while a call in flight has a part of it: the scope may not be forgotten."""
         return self.open
 
-    def take(self, now: float, amount: Amount) -> None:
+    def take(self, now: float, amount: Amount) -> int:
         """A call begins; its amount drains from now on."""
         self.open += 1
         self.pour(now, amount)
+        return 0
 
     def hold_more(self, now: float, amount: Amount) -> None:
         """The call takes more than it said."""
         self.pour(now, amount)
 
-    def give_back(self, now: float, held: Amount) -> None:
+    def give_back(self, now: float, held: Amount, origin: int = 0) -> None:
         """The call took nothing."""
         self.open -= 1
         self.pour(now, -held)
 
-    def settle(self, now: float, held: Amount, actual: Amount) -> None:
+    def settle(self, now: float, held: Amount, actual: Amount, origin: int = 0) -> None:
         """The call took ``actual``."""
         self.open -= 1
         self.pour(now, actual - held)
@@ -85,18 +86,19 @@ class Slots:
 
     held: Amount = 0
 
-    def take(self, now: float, amount: Amount) -> None:
+    def take(self, now: float, amount: Amount) -> int:
         """A call begins."""
         self.held += amount
+        return 0
 
     def hold_more(self, now: float, amount: Amount) -> None:
         """A call is one call, however long."""
 
-    def give_back(self, now: float, held: Amount) -> None:
+    def give_back(self, now: float, held: Amount, origin: int = 0) -> None:
         """It ended."""
         self.held -= held
 
-    def settle(self, now: float, held: Amount, actual: Amount) -> None:
+    def settle(self, now: float, held: Amount, actual: Amount, origin: int = 0) -> None:
         """It ended, whatever it used."""
         self.held -= held
 

@@ -110,19 +110,20 @@ class Window:
         self.forget(now)
         return self.total + self.held
 
-    def take(self, now: float, amount: Amount) -> None:
+    def take(self, now: float, amount: Amount) -> int:
         """Hold ``amount`` for a call that begins now."""
         self.held += amount
+        return 0
 
     def hold_more(self, now: float, amount: Amount) -> None:
         """A call that is held for needs more."""
         self.held += amount
 
-    def give_back(self, now: float, held: Amount) -> None:
+    def give_back(self, now: float, held: Amount, origin: int = 0) -> None:
         """Let go of what was held."""
         self.held -= held
 
-    def settle(self, now: float, held: Amount, actual: Amount) -> None:
+    def settle(self, now: float, held: Amount, actual: Amount, origin: int = 0) -> None:
         """Count ``actual`` in place of what was held."""
         self.held -= held
         if actual:
