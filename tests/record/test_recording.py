@@ -15,7 +15,7 @@ from penstock.exchange import Finding, McpCall
 from penstock.meter.quotas import Claim, Quotas
 from penstock.policy.decision import Located
 from penstock.record.metrics import Metrics
-from penstock.record.recording import Recording, start_recording, watch_quotas
+from penstock.record.recording import Recording, start_recording, watch_proxy, watch_quotas
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 RULES = REPOSITORY / "deploy/prometheus/penstock.rules.yaml"
@@ -28,6 +28,7 @@ METRIC = re.compile(r"\b(?:penstock|gen_ai_client|mcp_client|process)_[a-z0-9_]+
 def recording(tmp_path):
     opened = start_recording(tmp_path, {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"})
     watch_quotas(opened.metrics, Quotas())
+    watch_proxy(opened.metrics, refused=float, errors=float)
     yield opened
     opened.recorder.close()
 

@@ -17,6 +17,7 @@ from penstock.exchange import HttpAnswer
 from penstock.proxy.answer_stream import AnswerTransform
 from penstock.proxy.call import LiveCall, call_of
 from penstock.proxy.capture import headers_of
+from penstock.proxy.fail_closed import REFUSED
 from penstock.proxy.govern import response_of
 from penstock.proxy.governance import Governance
 from penstock.proxy.judge import Judged, judge
@@ -39,11 +40,11 @@ class Answer:
         live = call_of(flow)
         response = flow.response
         assert response is not None  # the hook's promise
+        if REFUSED in flow.metadata or (live is not None and live.outcome == "refused"):
+            return  # our own words
         if live is None:
             response.stream = True  # not ours: as it comes, never held
             return
-        if live.outcome == "refused":
-            return  # our own words
         with live.own_time():
             live.status = response.status_code
             live.first_byte = time.perf_counter()

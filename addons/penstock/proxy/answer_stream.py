@@ -175,6 +175,20 @@ class AnswerTransform:
         message = f"The answer cannot be inspected: {problem}."
         return Refusal(403, "policy_denied", message, "penstock.unreadable", live.call.id)
 
+    def unchecked(self, chunk: bytes) -> list[bytes]:
+        """The policy lets an answer go on whose check raised: everything leaves as it came.
+
+        Not tool lists: what is hidden there stays hidden.
+        """
+        if self.lists is not None:
+            self.finished = True
+            return self.failed(ValueError())
+        if self.stream is not None:
+            return self.stream.pass_on(chunk)
+        raw = b"".join(self.whole or []) if self.changes_length else chunk
+        self.framing, self.whole = None, None
+        return [decoded_body(dict(self.headers), raw)] if self.changes_length else [raw]
+
     def failed(self, error: BaseException) -> list[bytes]:
         """A scanner or the reader raised: the API's own error event, then a well-formed end."""
         live = self.live

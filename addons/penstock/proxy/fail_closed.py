@@ -26,7 +26,7 @@ from mitmproxy.tls import ClientHelloData
 
 from penstock.proxy.problem import CHECK_FAILED, ErrorPage
 from penstock.proxy.runtime import Failure, Runtime
-from penstock.proxy.stream import StreamTransform
+from penstock.proxy.stream import StreamTransform, Yielding
 from penstock.proxy.tls import DENIED
 
 logger = logging.getLogger(__name__)
@@ -202,8 +202,10 @@ def step(
         chunks = transform.end() if chunk is None else transform.feed(chunk)
         return Step(chunks, over=transform.finished)
     except Exception as error:  # noqa: BLE001 - the one fail-closed place
-        decide(runtime, Failure("stream", flow, error))
+        verdict = decide(runtime, Failure("stream", flow, error))
         try:
+            if verdict == "allow" and isinstance(transform, Yielding):
+                return Step(transform.unchecked(chunk or b""), over=transform.finished)
             return Step(transform.failed(error), over=True)
         except Exception as second:  # noqa: BLE001 - the one fail-closed place
             decide(runtime, Failure("stream", flow, second))

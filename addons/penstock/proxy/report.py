@@ -86,6 +86,10 @@ class Report:
             record.reasons += judged.reasons
             record.findings += judged.findings
             record.edits += max(0, live.answer_edits - judged.restored)
+        failed = [*decision.failures, *(judged.failures if judged is not None else ())]
+        if failed and not record.failure:
+            record.failure = "failed_closed" if record.verdict == "deny" else "failed_open"
+            record.failure_reason = failed[0]
         return record
 
 

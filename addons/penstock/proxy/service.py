@@ -35,7 +35,7 @@ from penstock.proxy.credential import watch_credentials
 from penstock.proxy.governance import Governance
 from penstock.proxy.runtime import Callbacks, Failure, Listening
 from penstock.proxy.settings import EngineSettings
-from penstock.record.recording import Recording, start_recording, watch_quotas
+from penstock.record.recording import Recording, start_recording, watch_proxy, watch_quotas
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +59,7 @@ class Service:
     recording: Recording = field(init=False)
     journal: Journal = field(init=False)
     refusals: Counter[str] = field(default_factory=Counter)
+    errors: int = 0  # checks that raised
     watches_credentials: bool = False
     ready: bool = False
     listening: Listening | None = None
@@ -85,11 +86,10 @@ class Service:
             can_record=lambda: self.recording.audit.available,
         )
         watch_quotas(self.recording.metrics, self.governance.quotas)
-        self.recording.metrics.watch(
-            "penstock_connections_refused",
-            "Connections refused before there was a call.",
-            "counter",
-            lambda: float(self.refusals.total()),
+        watch_proxy(
+            self.recording.metrics,
+            refused=lambda: float(self.refusals.total()),
+            errors=lambda: float(self.errors),
         )
         self.journal = Journal(state / f"budgets{self.recording.audit.suffix}.json")
         self.journal.load(time.time(), self.governance.quotas)
@@ -173,6 +173,7 @@ class Service:
 
     def on_error(self, failure: Failure) -> Literal["deny", "allow"]:
         """The one decision about a check that raised (design rule 5)."""
+        self.errors += 1
         policy = self.governance.policy
         verdict: Literal["deny", "allow"] = (
             "deny" if policy.mode == "enforce" and policy.on_error == "deny" else "allow"

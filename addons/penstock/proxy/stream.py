@@ -38,3 +38,12 @@ class StreamTransform(Protocol):
         too, the client connection is cut.
         """
         ...
+
+
+@runtime_checkable
+class Yielding(Protocol):
+    """A transform that can stand aside where ``on_error`` lets the call go on."""
+
+    def unchecked(self, chunk: bytes) -> list[bytes]:
+        """``feed(chunk)`` raised (``end``: b""): what has not left yet; the rest passes too."""
+        ...

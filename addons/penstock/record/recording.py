@@ -88,6 +88,24 @@ def watch_quotas(metrics: Metrics, quotas: Quotas) -> None:
     )
 
 
+def watch_proxy(
+    metrics: Metrics, refused: Callable[[], float], errors: Callable[[], float]
+) -> None:
+    """Show what the proxy counts of what has no Record."""
+    metrics.watch(
+        "penstock_connections_refused",
+        "Connections refused before there was a call.",
+        "counter",
+        refused,
+    )
+    metrics.watch(
+        "penstock_check_errors",
+        "Checks that raised, with or without a call's record to say so.",
+        "counter",
+        errors,
+    )
+
+
 def _watch(recording: Recording) -> None:
     audit, recorder, spans = recording.audit, recording.recorder, recording.spans
     watch = recording.metrics.watch

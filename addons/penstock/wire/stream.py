@@ -92,6 +92,8 @@ class AnswerStream:
         self.decoded = self._decoder is not None and not self._passes
         self._channels: dict[Channel, ChannelText | None] = {}
         self._queue: deque[_Held] = deque()
+        self._coming: deque[Frame] = deque()  # of this feed, not yet taken
+        self._out: list[bytes] = []  # of this feed, ready to leave
         self._held_bytes = 0
         self._finished = False
 
@@ -100,7 +102,7 @@ class AnswerStream:
         if self.stopped or not data:
             return []
         if self._parser is None or self.problem:
-            return [data]
+            return [self._unread(data)]
         plain = self._decode(data)
         if self._passes:
             for frame in self._parser.feed(plain):
@@ -108,10 +110,11 @@ class AnswerStream:
             return self._given_up(data) if self._parser.problem else [data]
         calm = not self._queue and not self._parser.pending and not self.decoded
         before = self.edited
-        out: list[bytes] = []
-        frames = self._parser.feed(plain)
-        for frame in frames:
-            self._take(frame, out)
+        self._out = out = []
+        self._coming.extend(self._parser.feed(plain))
+        while self._coming:
+            self._take(self._coming[0], out)
+            self._coming.popleft()
             if self.stopped:
                 return out
         if self._parser.problem:
@@ -137,6 +140,26 @@ class AnswerStream:
                 self._release(out)
         self._reader.end()
         return [] if self._passes else self._joined(out)
+
+    def pass_on(self, data: bytes) -> list[bytes]:
+        """After ``feed(data)`` raised: what has not left yet, as it came; so does the rest.
+
+        Of an answer that may change, edits that are done stay done.
+        """
+        self.problem = self.problem or "a check failed"
+        if self._passes or self._parser is None:
+            return [data] if data else []
+        held = [one.frame for one in self._queue]
+        coming = [frame for frame in self._coming if not held or frame is not held[-1]]
+        rest = [frame.raw for frame in (*held, *coming, *self._parser.end())]
+        out = [*self._out, *rest]
+        self._queue.clear()
+        self._coming.clear()
+        return self._joined(out)
+
+    def _unread(self, data: bytes) -> bytes:
+        """Bytes nobody reads any more; their head said that they come without coding."""
+        return self._decoder.feed(data) if self.decoded and self._decoder else data
 
     def close(self) -> None:
         """The answer was stopped or broke off: what came of it counts as read. Harmless twice."""
@@ -252,9 +275,9 @@ class AnswerStream:
                     return self._fail(text.problem, out)
                 if piece.end > text.settled:
                     return None
+            out.append(self._edited(held))
             queue.popleft()
             self._held_bytes -= len(held.frame.raw)
-            out.append(self._edited(held))
             self._answer.events_sent += held.frame.data is not None
         return None
 

@@ -62,13 +62,13 @@ def inject() -> None:
         (Settle, "response"),
     ):
         hook(owner, name, f"{owner.__name__}.{name}")
-    real_feed, real_scan = AnswerStream.feed, Detectors.scan
+    real_read, real_scan = AnswerStream._read, Detectors.scan
     real_open, real_report = AnswerTransform.open, Report.record_of
 
-    def feed(self: Any, data: bytes) -> list[bytes]:
-        if b"fault-in-stream" in data:
+    def read(self: Any, frame: Any) -> Any:
+        if b"fault-in-stream" in frame.raw:
             raise RuntimeError(CANARY)
-        return real_feed(self, data)
+        return real_read(self, frame)
 
     def scan(self: Any, text: str, *more: Any) -> Any:
         if "fault-in-detector" in text:
@@ -85,7 +85,7 @@ def inject() -> None:
             raise RuntimeError(CANARY)
         return real_report(self, live)
 
-    AnswerStream.feed = feed  # type: ignore[method-assign]
+    AnswerStream._read = read  # type: ignore[method-assign]
     Detectors.scan = scan  # type: ignore[method-assign]
     AnswerTransform.open = opened  # type: ignore[method-assign]
     Report.record_of = record_of  # type: ignore[method-assign]
