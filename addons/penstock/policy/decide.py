@@ -22,6 +22,7 @@ from penstock.policy.grants import tool_denials
 from penstock.policy.limits import take_limits
 from penstock.policy.policy import Policy, Rule
 from penstock.policy.refusals import policy_refusal, text
+from penstock.policy.routes import choose_route, first_place
 from penstock.policy.rules.allow import Allow
 from penstock.policy.rules.deny import Deny
 from penstock.policy.state import State
@@ -45,11 +46,15 @@ def decide(policy: Policy, call: Call, state: State, now: float) -> Decision:
     judge = Judge(policy, call, state, now)
     if policy.credentials:
         choose_credential(judge, policy.credentials, call)
+    if policy.routes:
+        choose_route(judge)
     judge.destinations()
     judge.tools()
     if policy.content_rules and judge.reads_content():
         judge.content(judge.applying(policy.content_rules), call.exchange.leaves, "request")
     judge.limits()
+    if judge.decision.verdict == "deny":
+        judge.decision.route = None
     return judge.decision
 
 
@@ -59,6 +64,8 @@ def decide_limits(policy: Policy, call: Call, decision: Decision, state: State, 
     judge = Judge(policy, call, state, now)
     judge.decision = decision
     judge.limits(asked=True)
+    if decision.verdict == "deny":
+        decision.route = None
 
 
 def decide_answer(
@@ -82,6 +89,7 @@ class Judge:
         self.now = now
         self.decision = Decision(policy_hash=policy.hash)
         self.context: Any = None
+        self.leaves = False  # a route takes the call away from the destination it was meant for
 
     # ------------------------------------------------------------------ which rules
 
@@ -108,17 +116,21 @@ class Judge:
 
     # ------------------------------------------------------------------ who may call what
 
-    def destinations(self) -> None:
+    def apart(self, call: Call) -> Judge:
+        """Another decision by the same policy at the same time, about ``call``."""
+        return Judge(self.policy, call, self.state, self.now)
+
+    def destinations(self, pins: bool = True) -> None:
         for rule in self.applying(self.policy.denies):
             if rule.act.names(self.call):
                 self.deny(rule, self.denied_because(rule))
         kind = kind_of(self.call)
         covering = [rule for rule in self.policy.allows if rule.act.covers(kind)]
-        if covering:
+        if covering and not self.leaves:
             admitting = [rule for rule in covering if self.admits(rule)]
             for enforced in (True, False):
                 self.uncovered(covering, admitting, self.not_allowed, enforced)
-        if self.policy.pins:
+        if self.policy.pins and pins and not self.leaves:
             self.pins()
         unknown = kind == "model" and self.call.exchange.api.startswith("unknown")
         if unknown and self.policy.unknown_api == "deny":
@@ -247,6 +259,8 @@ class Judge:
     # ------------------------------------------------------------------ limits
 
     def limits(self, asked: bool = False) -> None:
+        if self.decision.route is not None:
+            self.call, self.context = first_place(self.call, self.decision.route), None
         take_limits(self, asked)
 
     # ------------------------------------------------------------------ what is written down

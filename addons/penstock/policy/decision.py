@@ -8,6 +8,7 @@ from typing import Literal
 from penstock.exchange import Finding, Path, Zone
 from penstock.meter.quotas import Claim, Reservation
 from penstock.route.credentials.spec import Spec
+from penstock.route.plan import Plan
 from penstock.wire.edits import Edit
 from penstock.wire.family import Refusal
 
@@ -20,7 +21,7 @@ class Reason:
     """One rule that spoke. ``enforced`` is False in observe and shadow mode."""
 
     rule: str
-    verb: str  # allow, deny, redact, limit, tools, credential
+    verb: str  # allow, deny, redact, limit, tools, credential, route
     verdict: Verdict
     message: str
     enforced: bool = True
@@ -60,6 +61,7 @@ class Decision:
     pending: list[Claim] = field(default_factory=list)  # the shared store has to be asked first
     model: str | None = None  # what a limit sends the call to instead
     credential: Use | None = None  # the real key that goes in place of the caller's
+    route: Plan | None = None  # where it goes instead; None: where the caller sent it
     restored: int = 0  # placeholders put back into the answer
     failures: list[str] = field(default_factory=list)  # rules that could not be evaluated
     policy_hash: str = ""

@@ -18,6 +18,7 @@ from penstock.meter.quotas import Quotas
 from penstock.policy.call import Call
 from penstock.policy.policy import Policy
 from penstock.policy.state import Estimate, Replace
+from penstock.route.health import Board
 from penstock.wire.channel_text import ChannelScanner
 
 KEY = b"penstock policy tests and replay"  # public: nothing made with it is a secret
@@ -29,6 +30,7 @@ class DryState:
 
     def __init__(self, policy: Policy) -> None:
         self.quotas = Quotas()
+        self.board = Board()
         self._detectors = Detectors(policy.finding_types)
         self._vault = Vault(KEY)
         self._estimator = Estimator()

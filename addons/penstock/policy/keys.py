@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 Shape = Literal[
     "text", "choice", "choices", "globs", "types", "duration", "count", "amount", "intercept",
-    "section", "sections", "choice_or_section",
+    "section", "sections", "choice_or_section", "names",
 ]  # fmt: skip
 
 
@@ -118,6 +118,8 @@ def shape_schema(key: Key) -> dict[str, Any]:
             return described | {"anyOf": [{"enum": list(key.choices)}, _mapping(key.keys)]}
         case "section":
             return described | _mapping(key.keys) | {"minProperties": 0}
+        case "names":
+            return described | {"type": "object", "additionalProperties": _TEXT, "minProperties": 1}
         case "intercept":
             return described | {"anyOf": [{"enum": ["ai", "all"]}, _GLOBS]}
         case _:

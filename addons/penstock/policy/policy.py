@@ -16,11 +16,12 @@ from penstock.policy.rules.credential import Credential
 from penstock.policy.rules.deny import Deny
 from penstock.policy.rules.limit import Limit
 from penstock.policy.rules.redact import Redact
+from penstock.policy.rules.route import Route
 from penstock.policy.rules.tools import EVERY_SERVER, Tools
 
 MODE_RANK: dict[Mode, int] = {"observe": 0, "shadow": 1, "enforce": 2}
 OnError = Literal["deny", "allow"]
-Act = Allow | Deny | Redact | Limit | Tools | Credential
+Act = Allow | Deny | Redact | Limit | Tools | Credential | Route
 
 
 @dataclass(slots=True, frozen=True)
@@ -102,9 +103,15 @@ class Policy:
         return tuple(rule for rule in self.rules if isinstance(rule.act, Credential))
 
     @cached_property
+    def routes(self) -> tuple[Rule[Route], ...]:
+        """The route rules."""
+        return tuple(rule for rule in self.rules if isinstance(rule.act, Route))
+
+    @cached_property
     def finding_types(self) -> tuple[str, ...]:
         """Every finding type some rule asks for: what the detectors have to look for."""
-        return tuple(sorted({name for find in self._finds for name in find.types}))
+        wanted = {name for find in self._finds for name in find.types}
+        return tuple(sorted(wanted.union(*(rule.act.when_found for rule in self.routes))))
 
     @cached_property
     def reads_answers(self) -> bool:
@@ -133,7 +140,7 @@ def narrower(mode: Mode, stated: Mode | None) -> Mode:
 
 def _hosts(rules: Iterable[Rule[Any]]) -> Iterable[str]:
     for rule in rules:
-        if isinstance(rule.act, Allow | Deny | Credential) and rule.act.target.hosts:
+        if isinstance(rule.act, Allow | Deny | Credential | Route) and rule.act.target.hosts:
             yield from rule.act.target.hosts.patterns
         elif isinstance(rule.act, Tools) and rule.act.server != EVERY_SERVER:
             yield rule.act.server.split("://", 1)[-1].split("/", 1)[0]

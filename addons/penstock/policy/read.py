@@ -196,6 +196,8 @@ class Reader:
                 if isinstance(node, yaml.ScalarNode):
                     return self._choice(node, key.choices, path)
                 return self.section(node, key.keys, path)
+            case "names":
+                return self._names(node, path)
             case "duration":
                 return self._duration(node, path)
             case "count" | "amount":
@@ -249,6 +251,18 @@ class Reader:
         if key.shape == "types" and not nodes:
             self.report(line_of(node), path, "an empty list finds nothing: name a finding type")
         return tuple(found) if found or not nodes else None
+
+    def _names(self, node: yaml.Node, path: str) -> dict[str, str] | None:
+        """A mapping whose keys the author chooses: one name for another."""
+        found: dict[str, str] = {}
+        for name, key_node, value_node in self.pairs(node, path):
+            if not name.strip():
+                self.report(line_of(key_node), path, "a name is not empty")
+                continue
+            value = self._text(value_node, join(path, name[:80]))
+            if value is not None:
+                found[name] = value
+        return found or None
 
     def _type(self, node: yaml.Node, path: str) -> str | None:
         text = self._text(node, path)

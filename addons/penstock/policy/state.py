@@ -15,6 +15,7 @@ from typing import Protocol
 from penstock.exchange import Finding, Zone
 from penstock.meter.quotas import Claim, Exceeded, Reservation
 from penstock.policy.call import Call
+from penstock.route.health import Board
 from penstock.wire.channel_text import ChannelScanner
 
 
@@ -48,6 +49,10 @@ class State(Protocol):
     @property
     def quotas(self) -> QuotaStore:
         """The store limits are reserved in."""
+
+    @property
+    def board(self) -> Board:
+        """How the targets of routes stand: health, load, room."""
 
     def findings(self, text: str, zone: Zone) -> Sequence[Finding]:
         """What the detectors find in ``text``: sorted, memoised by the owner."""

@@ -46,6 +46,7 @@ EXPECT_KEYS = (
     "edits",
     "findings",
     "refusal",
+    "route",
     "body_contains",
     "body_lacks",
     "answer_verdict",
@@ -246,6 +247,10 @@ def differences(expect: Any, decision: Decision, request: HttpRequest) -> Iterat
         want = sorted(expect[name]) if isinstance(got, list) else expect[name]
         if want != got:
             yield f"{name}: expected {want}, got {got}{because(decision, name)}"
+    if "route" in expect:
+        goes = {one.destination.host for one in decision.route.choices} if decision.route else set()
+        if set(as_list(expect["route"])) != goes:
+            yield f"route: expected {as_list(expect['route'])}, got {sorted(goes)}"
     yield from refusal_differences(expect.get("refusal") or {}, decision)
     if "body_contains" in expect or "body_lacks" in expect:
         body = edits.apply(request.body, decision.edits).decode("utf-8", "replace")

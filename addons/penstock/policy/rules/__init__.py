@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from penstock.policy.rules import allow, credential, deny, limit, redact, tools
+from penstock.policy.rules import allow, credential, deny, limit, redact, route, tools
 from penstock.policy.rules.kind import Kind
 
 KINDS: tuple[Kind, ...] = (
@@ -12,4 +12,5 @@ KINDS: tuple[Kind, ...] = (
     limit.KIND,
     tools.KIND,
     credential.KIND,
+    route.KIND,
 )

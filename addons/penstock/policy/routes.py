@@ -1,0 +1,184 @@
+"""The route's part of a decision: which rule speaks, and which targets may serve the call.
+
+A target is judged as a destination like any other: what a rule denies there, or no allow rule
+admits, is no target. A call that leaves the place it was meant for is not measured by the
+allow list of that place, which it never reaches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from penstock.destinations import by_shape, identify
+from penstock.exchange import matches_type
+from penstock.policy.call import Call, kind_of
+from penstock.policy.credentials import choose_credential
+from penstock.policy.policy import Rule
+from penstock.policy.rules.route import Route
+from penstock.route.balance import order
+from penstock.route.form import speaks
+from penstock.route.plan import Choice, Plan
+from penstock.route.target import Target
+
+if TYPE_CHECKING:
+    from penstock.policy.decide import Judge
+
+# The workload's label that says where it runs (a well-known one of Kubernetes).
+REGION_LABEL = "topology.kubernetes.io/region"
+# Text that tells conversations apart; a head as long as this repeats in no other one.
+HEAD_CHARACTERS = 4096
+
+
+def choose_route(judge: Judge) -> None:
+    """Put the plan into the decision, or refuse the call no target may serve."""
+    call = judge.call
+    if kind_of(call) != "model":
+        return
+    speaking = [rule for rule in judge.applying(judge.policy.routes) if applies(rule, judge)]
+    for rule in speaking:
+        if not rule.enforced:
+            judge.note(rule.verb, rule.id, "allow", f"would go to {places(rule.act.to)}", False)
+    enforced = sorted((rule for rule in speaking if rule.enforced), key=precedence)
+    if not enforced:
+        return
+    rule, targets = enforced[0], enforced[0].act.to
+    if rule.act.when_found:
+        for other in enforced[1:]:
+            if other.act.when_found:
+                targets = other.act.keeps([one.url for one in targets])
+        if not targets:
+            names = " and ".join(f"'{one.id}'" for one in enforced if one.act.when_found)
+            judge.deny(rule, f"{names} send it to different places, so it can go nowhere")
+            return
+    plan_for(judge, rule, targets)
+
+
+def applies(rule: Rule[Route], judge: Judge) -> bool:
+    """True when the rule is about this call, and what it asks for is found in it."""
+    act = rule.act
+    if not act.speaks_of(judge.call):
+        return False
+    if not act.when_found:
+        return True
+    try:
+        return any(
+            matches_type(act.when_found, finding.type)
+            for leaf in judge.call.exchange.leaves
+            if leaf.text and not leaf.blob
+            for finding in judge.state.findings(leaf.text, leaf.zone)
+        )
+    except Exception as error:  # noqa: BLE001 - a detector that fails is the rule's on_error
+        judge.failed(rule, error)
+        return False
+
+
+def precedence(rule: Rule[Route]) -> tuple[bool, int, str]:
+    """What was found counts first, then what says most about the call, then the name."""
+    stated = rule.act.stated + (rule.when is not None)
+    return not rule.act.when_found, -stated, rule.id
+
+
+def plan_for(judge: Judge, rule: Rule[Route], targets: Sequence[Target]) -> None:
+    """Order the targets that may serve the call; refuse it where there is none."""
+    act, call = rule.act, judge.call
+    choices, refusals = [], []
+    for target in targets:
+        choice = choice_of(judge, target)
+        found = judged(judge, choice)
+        if isinstance(found, Choice):
+            choices.append(found)
+        else:
+            refusals.append(f"{choice.name}: {found}")
+    if not choices:
+        judge.deny(rule, f"no target can serve it ({'; '.join(refusals[:3])})")
+        return
+    ordered = order(
+        choices,
+        judge.state.board,
+        judge.now,
+        balance=act.balance,
+        key=conversation(judge) if act.sticky else call.id,
+        region=call.caller.workload.labels.get(REGION_LABEL),
+        tokens=needed(judge) if judge.state.board.rooms else 0,
+    )
+    # What is stored with a provider (files, earlier answers) is found nowhere else.
+    attempts = 1 if call.exchange.references else act.attempts
+    judge.decision.route = Plan(
+        rule.id, tuple(ordered[:attempts]), act.attempt_seconds, act.give_up_seconds
+    )
+    judge.decision.credential = None  # each choice has its own
+    judge.leaves = not any(one.target.is_original for one in judge.decision.route.choices)
+    judge.note(rule.verb, rule.id, "allow", f"goes to {ordered[0].name}", True)
+
+
+def choice_of(judge: Judge, target: Target) -> Choice:
+    """The target as a destination of this call."""
+    call = judge.call
+    model = target.model_for(call.exchange.model)
+    if target.is_original:
+        return Choice(target, call.destination, model, judge.decision.credential)
+    place = identify(target.host, target.port, target.base or "/")
+    if target.provider is not None:
+        known = "policy"  # its author vouches for it
+        place = replace(
+            place, provider=target.provider, category="llm_api", known=True, source=known
+        )
+    elif not place.known:
+        place = by_shape(place, call.exchange.api)
+    return Choice(target, place, model)
+
+
+def judged(judge: Judge, choice: Choice) -> Choice | str:
+    """The target with the key it gets, or why it cannot serve this call."""
+    target, call = choice.target, judge.call
+    if target.is_original and choice.asked_model == call.exchange.model:
+        return choice  # judged as what it is, by decide itself
+    if not target.is_original and not speaks(choice.destination.provider, call.exchange.api):
+        return f"it does not speak {call.exchange.api}, and nothing is translated"
+    apart = judge.apart(moved(call, choice))
+    if judge.policy.credentials:
+        choose_credential(apart, judge.policy.credentials, apart.call)
+    elsewhere = choice.destination.host != call.destination.host
+    keyless = target.key == "none" or (elsewhere and target.key != "caller")
+    apart.destinations(pins=not keyless)
+    if apart.decision.verdict == "deny":
+        return next(r.message for r in apart.decision.reasons if r.verdict == "deny" and r.enforced)
+    return replace(choice, use=apart.decision.credential)
+
+
+def moved(call: Call, choice: Choice) -> Call:
+    """The call as it is at its target."""
+    scheme = call.scheme if choice.target.is_original else choice.target.scheme
+    exchange = call.exchange
+    if choice.asked_model != exchange.model:
+        exchange = replace(exchange, model=choice.asked_model)
+    return replace(call, exchange=exchange, destination=choice.destination, scheme=scheme)
+
+
+def conversation(judge: Judge) -> str:
+    """A keyed hash of the conversation's head: the same on each of its turns."""
+    head: list[str] = []
+    for message in judge.call.exchange.messages:
+        head.append(message.text()[:HEAD_CHARACTERS])
+        if message.role == "user":
+            break
+    said = "\x1f".join(head)
+    return judge.state.digest("conversation", said) if said else judge.call.id
+
+
+def needed(judge: Judge) -> int:
+    """Tokens the call is expected to need."""
+    estimate = judge.state.estimate(judge.call)
+    return estimate.input_tokens + estimate.output_tokens
+
+
+def places(targets: Sequence[Target]) -> str:
+    """Hosts, for messages."""
+    return ", ".join(one.host or one.url for one in targets[:3])
+
+
+def first_place(call: Call, plan: Plan) -> Call:
+    """The call at its first target: what limits are counted for."""
+    return moved(call, plan.choices[0])

@@ -1,0 +1,163 @@
+"""A call in the form a target wants it: path, query, model and credentials; the rest stays.
+
+Only what differs between services of one wire format is changed: the path before and the model
+inside it, the ``model`` of the body (no other byte moves), the host, and what speaks of the
+caller's account. Between wire formats nothing is translated: ``speaks`` says who speaks what.
+Sources: Azure OpenAI REST reference (deployments, api-version, the ``/openai/v1`` form); Gemini
+API and Bedrock reference (model in the path).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import quote
+
+import orjson
+
+from penstock.route.credentials.places import without_credentials
+from penstock.route.plan import Choice
+from penstock.route.target import DEFAULT_PORTS
+from penstock.wire.json_spans import insert_member, replace_value
+
+Fields = Sequence[tuple[bytes, bytes]]
+
+# The first word of a family's name is its wire format; these providers serve one other than
+# OpenAI's, which is what everybody else serves.
+FORMATS = {
+    "anthropic": ("anthropic",),
+    "gemini": ("gemini", "openai"),
+    "google": ("gemini", "openai"),
+    "vertex": ("gemini", "anthropic", "openai"),
+    "bedrock": ("bedrock",),
+    "aws": ("bedrock",),
+    "ollama": ("ollama", "openai", "anthropic"),
+    "cohere": ("cohere",),
+    "replicate": ("replicate",),
+    "watsonx": ("watsonx",),
+}
+# What speaks of the caller's account at the service it meant, and of nothing anywhere else.
+ACCOUNT_HEADERS = (b"openai-organization", b"openai-project", b"cookie")
+
+_DEPLOYMENT = re.compile(r"/openai/deployments/[^/?]+(?=/)")
+# Linear: one segment sequence, anchored.
+_ROOT = re.compile(r"/(?:openai/v1|(?:[^/?]+/){0,3}?v[0-9][A-Za-z0-9]*)(?=/)")
+_MODEL_IN_PATH = re.compile(r"(?<=/models/)[^/:?]+|(?<=/model/)[^/?]+")
+
+
+@dataclass(slots=True, frozen=True)
+class Form:
+    """What one attempt sends. ``fields`` are header fields as on the wire."""
+
+    scheme: str
+    host: str
+    port: int
+    path: str
+    fields: list[tuple[bytes, bytes]]
+    body: bytes
+
+
+def speaks(provider: str | None, api: str) -> bool:
+    """True when the provider serves calls of this family as they are."""
+    wire_format = api.partition(".")[0]
+    if wire_format == "unknown":
+        return False
+    known = FORMATS.get(provider or "")
+    if known is not None:
+        return wire_format in known
+    return wire_format == "openai" or provider is None
+
+
+def formed(
+    choice: Choice, asked_model: str | None, path: str, fields: Fields, body: bytes, scheme: str
+) -> Form:
+    """The request for ``choice``. ``asked_model`` is the model the request names now."""
+    target, place = choice.target, choice.destination
+    if target.is_original:
+        fields, here = list(fields), path
+        host_changes = False
+    else:
+        scheme = target.scheme
+        host_changes = not _same_host(fields, place.host, place.port, scheme)
+        here = moved_path(choice, path)
+        fields, here = _account(choice, fields, here, host_changes)
+    if choice.asked_model != asked_model and choice.asked_model is not None:
+        here, body = _with_model(choice, here, body)
+    elif _DEPLOYMENT.search(path) and not _DEPLOYMENT.search(here) and choice.asked_model:
+        body = _model_in_body(body, choice.asked_model)
+    return Form(scheme, place.host, place.port, here, _length(fields, len(body)), body)
+
+
+def moved_path(choice: Choice, path: str) -> str:
+    """The path at the target: its base, then what the API adds; the query stays."""
+    target = choice.target
+    place, _, query = path.partition("?")
+    rest = _DEPLOYMENT.sub("", place) if _DEPLOYMENT.search(place) else None
+    if rest is None:
+        root = _ROOT.match(place)
+        rest = place[root.end() :] if root else None
+    if rest is None or "/models/" in place or place.startswith("/model/"):
+        here = target.base + place  # the model stands in the path: versions are not exchanged
+    elif target.provider == "azure" and not target.base.endswith("/v1"):
+        deployment = quote(choice.asked_model or "", safe="")
+        here = f"{target.base}/openai/deployments/{deployment}{rest}"
+        query = _with_version(query, target.api_version)
+    else:
+        here = (target.base or "/v1") + rest
+        query = _without_version(query) if "api-version=" in query else query
+    return f"{here}?{query}" if query else here
+
+
+def _with_version(query: str, version: str | None) -> str:
+    query = _without_version(query)
+    said = f"api-version={quote(version or '', safe='')}"
+    return f"{query}&{said}" if query else said
+
+
+def _without_version(query: str) -> str:
+    return "&".join(p for p in query.split("&") if p and not p.startswith("api-version="))
+
+
+def _account(
+    choice: Choice, fields: Fields, path: str, host_changes: bool
+) -> tuple[list[tuple[bytes, bytes]], str]:
+    """Host, and the caller's key and account only where they may go."""
+    target, kept = choice.target, list(fields)
+    if target.key == "none" or (host_changes and target.key != "caller"):
+        kept, path = without_credentials(kept, path)
+    if host_changes:
+        kept = [field for field in kept if field[0].lower() not in ACCOUNT_HEADERS]
+    port = choice.destination.port
+    named = choice.destination.host
+    named += "" if port == DEFAULT_PORTS[target.scheme] else f":{port}"
+    return [(n, named.encode() if n.lower() == b"host" else v) for n, v in kept], path
+
+
+def _same_host(fields: Fields, host: str, port: int, scheme: str) -> bool:
+    named = next((v.decode("latin-1").lower() for n, v in fields if n.lower() == b"host"), "")
+    return named in (f"{host}:{port}", host if port == DEFAULT_PORTS[scheme] else "")
+
+
+def _with_model(choice: Choice, path: str, body: bytes) -> tuple[str, bytes]:
+    model = choice.asked_model or ""
+    if _MODEL_IN_PATH.search(path):
+        return _MODEL_IN_PATH.sub(lambda _: quote(model, safe="@.-_"), path, count=1), body
+    if _DEPLOYMENT.search(path):
+        deployment = f"/openai/deployments/{quote(model, safe='')}"
+        return _DEPLOYMENT.sub(lambda _: deployment, path, count=1), body
+    return path, _model_in_body(body, model)
+
+
+def _model_in_body(body: bytes, model: str) -> bytes:
+    """The body with this ``model``; one that is no JSON object stays as it is."""
+    value = orjson.dumps(model)
+    changed = replace_value(body, ("model",), value)
+    return insert_member(body, (), "model", value) if changed is body else changed
+
+
+def _length(fields: Fields, size: int) -> list[tuple[bytes, bytes]]:
+    return [
+        (name, str(size).encode() if name.lower() == b"content-length" else value)
+        for name, value in fields
+    ]
