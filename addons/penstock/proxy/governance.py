@@ -33,6 +33,8 @@ from penstock.policy.state import Estimate, Replace
 from penstock.proxy.keys import Keys
 from penstock.proxy.runtime import Wish
 from penstock.record.recorder import Recorder
+from penstock.route.budget import RetryBudget
+from penstock.route.health import Board
 from penstock.wire.channel_text import ChannelScanner
 
 if TYPE_CHECKING:
@@ -71,6 +73,8 @@ class Governance:
         self.can_record = can_record  # False while the audit log cannot be written
         self.vault = Vault(keys.placeholders)
         self.estimator = Estimator()
+        self.board = Board()
+        self.retries = RetryBudget()
         self.prices = Prices()
         self.workload = workload
         # In a pod the caller is the workload; on a laptop it is a process.
@@ -201,6 +205,10 @@ class CallState:
     @property
     def quotas(self) -> Quotas:
         return self.governance.quotas
+
+    @property
+    def board(self) -> Board:
+        return self.governance.board
 
     def findings(self, text: str, zone: Zone) -> Sequence[Finding]:
         return self.governance.memo.scan(text, zone)

@@ -26,6 +26,7 @@ UNSENT = (
     "upstream_certificate",
     "connect_timeout",
     "destination_forbidden",
+    "credential_unavailable",
 )
 
 
