@@ -15,12 +15,14 @@ from penstock.proxy.identify import Identify
 from penstock.proxy.report import Report
 from penstock.proxy.service import Addon
 from penstock.proxy.settle import Settle
+from penstock.proxy.sockets import Sockets
 
 
 def stack(governance: Governance) -> list[Addon]:
     """capture and identify, parse -> decide and act -> stream -> settle -> record."""
     return [
         Identify(governance),  # flow -> Caller, Destination, Exchange
+        Sockets(governance),  # the messages of a WebSocket, each judged like a body
         Govern(governance),  # Exchange -> Decision -> edited bytes or a refusal
         Credential(governance),  # the real key in place of the caller's worthless one
         Answer(governance),  # the answer, plain or streamed, judged again

@@ -26,6 +26,7 @@ from penstock.wire.family import Refusal
 from penstock.wire.json_leaves import parse
 from penstock.wire.jsonrpc_refusal import problem_refusal
 from penstock.wire.openai_chat import ask_for_usage as add_usage
+from penstock.wire.openai_socket import CLIENT_EVENTS
 
 UNREADABLE = "penstock.unreadable"  # stands where a rule's id does
 
@@ -101,8 +102,9 @@ class Govern:
             return f"The request body cannot be inspected: {live.uninspectable}."
         if live.call.exchange.problem is not None:
             return f"The request body is ambiguous: {live.call.exchange.problem}."
-        if live.request.headers.get("upgrade", "").lower() == "websocket":
-            return "WebSocket messages are not inspected; use the API over plain HTTP."
+        upgrades = live.request.headers.get("upgrade", "").lower() == "websocket"
+        if upgrades and live.family.api not in CLIENT_EVENTS and policy.unknown_api != "pass":
+            return "This WebSocket's messages cannot be read; use the API over plain HTTP."
         return None
 
     def edit(self, live: LiveCall, flow: http.HTTPFlow, body: bytes) -> None:

@@ -52,6 +52,7 @@ from penstock.proxy.problem import (
 from penstock.proxy.refusal import Refused, problem_of
 from penstock.proxy.runtime import Runtime
 from penstock.proxy.stream import StreamTransform
+from penstock.proxy.websocket_layer import Relay
 
 Commands = layer.CommandGenerator[None]
 HTTPS_PORT = 443
@@ -345,6 +346,17 @@ class Stream(HttpStream):
         yield from super().state_consume_response_body(event)
 
     # ------------------------------------------------------------------ tunnels
+
+    def flow_done(self) -> Commands:
+        """Both sides are through; after an upgrade to WebSocket our relay takes over."""
+        if self.flow.websocket is None:
+            yield from super().flow_done()
+            return
+        limit = self.runtime.settings.limits.request_body_bytes
+        self.child_layer = Relay(self.context, self.flow, limit)
+        self._handle_event = self.passthrough  # type: ignore[method-assign] # as the stock code
+        yield from self.child_layer.handle_event(events.Start())
+        yield SendHttp(ResponseEndOfMessage(self.stream_id), self.context.client)
 
     def passthrough(self, event: events.Event) -> Commands:
         """Inside a tunnel or after an upgrade: bytes to the child layer and its bytes out.

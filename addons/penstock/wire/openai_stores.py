@@ -11,12 +11,12 @@ import re
 from typing import Any
 
 from penstock.exchange import Answer, Exchange, HttpAnswer, Message, Part
-from penstock.wire.family import AnswerReader, Channel, Delta, Family, Framing
-from penstock.wire.json_family import sniff, started_answer
+from penstock.wire.family import AnswerReader, Channel, Delta, Family, Framing, Refusal
+from penstock.wire.json_family import sniff, sse_event, started_answer
 from penstock.wire.loose import as_dict, as_dicts, as_text
 from penstock.wire.multipart import Form
 from penstock.wire.openai_content import read_content, read_message, read_tools
-from penstock.wire.openai_family import OpenAIFamily, read_usage
+from penstock.wire.openai_family import OpenAIFamily, error_document, read_usage
 from penstock.wire.openai_items import read_input_item
 from penstock.wire.openai_responses_stream import ResponsesReader
 from penstock.wire.unknown import UnknownReader
@@ -149,6 +149,20 @@ class Realtime(Store):
     def answer_reader(self, exchange: Exchange) -> AnswerReader:
         """A reader of the socket's server events."""
         return ResponsesReader(exchange)
+
+    def stream_refusal(self, exchange: Exchange, refusal: Refusal) -> bytes:
+        """The ``error`` event, and ``response.done`` for a response that had begun."""
+        error = {**error_document(refusal)["error"], "event_id": None}
+        event_id = f"event_{refusal.decision_id}"
+        said = sse_event("error", {"type": "error", "event_id": event_id, "error": error})
+        answer = exchange.answer
+        if answer is None or answer.id is None:
+            return said
+        reason = {"type": "failed", "error": {"type": error["type"], "code": refusal.code}}
+        response = {"object": "realtime.response", "id": answer.id, "status": "failed"}
+        response |= {"status_details": reason, "output": [], "usage": None}
+        done = {"type": "response.done", "event_id": event_id, "response": response}
+        return said + sse_event("response.done", done)
 
 
 class Assistants(Store):
