@@ -49,9 +49,15 @@ def check(files: tuple[Path, ...], form: str) -> int:
     problems: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()
     summary = ""
+    notes: list[str] = []
     try:
         policy = load(resolve(files))
         warnings = policy.warnings
+        if policy.limits and policy.store is None:
+            notes.append(
+                "limits are each proxy's own (with N proxies up to N times as much); "
+                "to share them: store in the policy, or run --store"
+            )
         summary = f"{policy.name}: {len(policy.rules)} rules, mode {policy.mode}, {policy.hash}"
     except ConfigError as error:
         problems = error.problems
@@ -67,6 +73,8 @@ def check(files: tuple[Path, ...], form: str) -> int:
             click.echo(str(problem))
         for warning in warnings:
             click.echo(f"warning: {warning}")
+        for note in notes:
+            click.echo(f"note: {note}")
     if summary:
         click.echo(summary, err=True)
     else:

@@ -135,7 +135,8 @@ def _environment(proxy: RunningProxy, no_proxy: tuple[str, ...]) -> dict[str, st
     from penstock.cli.client_environment import LOOPBACK, variables
 
     return {
-        **os.environ,
+        # Where limits are kept, and the way in, is nothing for CMD to know.
+        **{name: os.environ[name] for name in os.environ if not name.startswith("PENSTOCK_STORE")},
         **variables(
             f"http://{proxy.listen}",
             str(proxy.ca),

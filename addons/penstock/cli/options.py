@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import wraps
 from pathlib import Path
 from typing import Any, Literal
@@ -29,6 +29,7 @@ class ProxyOptions:
     http2: bool
     drain_seconds: float
     body_mib: int
+    store: str | None = field(default=None, repr=False)  # may hold a password
 
 
 def default_state_dir() -> Path:
@@ -72,6 +73,21 @@ class ConnectToType(click.ParamType[tuple[Address, Address]]):
         address = AddressType()
         host, port = address.convert(name, param, ctx)
         return (host.lower(), port), address.convert(target, param, ctx)
+
+
+class StoreType(click.ParamType[str]):
+    """A URL of meter/store_url.py. What is wrong is said without repeating it."""
+
+    name = "URL"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from penstock.meter.store_url import read_store_url
+
+        try:
+            read_store_url(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        return str(value)
 
 
 OPTIONS = (
@@ -144,6 +160,13 @@ OPTIONS = (
         default=32,
         show_default=True,
         help="Largest request body, and largest answer that is not streamed.",
+    ),
+    click.option(
+        "--store",
+        type=StoreType(),
+        envvar="PENSTOCK_STORE",
+        help="Share limits with other proxies through this Redis or Valkey: redis://HOST:PORT. "
+        "Default: the policy's 'store', else each proxy has its own.",
     ),
 )
 

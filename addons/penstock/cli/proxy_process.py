@@ -7,6 +7,7 @@ It never reads policies or traffic.
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -81,6 +82,7 @@ def running_proxy(options: ProxyOptions) -> Iterator[RunningProxy]:
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=stream,
+                env={**os.environ, **({"PENSTOCK_STORE": options.store} if options.store else {})},
                 # Its own session: Ctrl-C is for the command, the proxy outlives it.
                 start_new_session=True,
                 preexec_fn=_die_with_parent if sys.platform == "linux" else None,

@@ -56,7 +56,7 @@ def command(options: ProxyOptions, ready_file: Path | None, trust_dir: Path | No
         ),
     )
     service = Service(
-        settings, options.policies, options.mode, stack, ready_file, tell
+        settings, options.policies, options.mode, stack, ready_file, tell, options.store
     )
     try:
         if trust_dir is not None:

@@ -63,10 +63,12 @@ class Store:
         self._locks: WeakKeyDictionary[Shared, asyncio.Lock] = WeakKeyDictionary()
         self._gate = asyncio.Semaphore(CONCURRENT)
         self._task: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._asking: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Begin to renew. The store need not be there yet."""
+        self._loop = asyncio.get_running_loop()
         await self.renew()
         self._task = asyncio.create_task(self._keep())
 
@@ -85,6 +87,11 @@ class Store:
             async with asyncio.timeout(2 * MESSAGE_SECONDS):
                 await self.renew()
         await self._client.aclose()
+
+    def ask_soon(self, claims: Sequence[Claim]) -> None:
+        """``ask`` without waiting, from any thread."""
+        if self._loop is not None:
+            asyncio.run_coroutine_threadsafe(self.ask(claims), self._loop)
 
     async def ask(self, claims: Sequence[Claim]) -> None:
         """Lease what ``claims`` need, or learn that it is not there. Then ``reserve`` decides."""

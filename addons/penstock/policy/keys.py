@@ -72,6 +72,25 @@ SETTINGS = (
     ),
 )
 
+ON_STORE_ERROR = ("deny", "local_share", "allow")
+
+STORE = (
+    Key(
+        "store",
+        "text",
+        "Redis or Valkey that limits are shared through: redis://host:6379. Without it limits "
+        "are this proxy's own.",
+    ),
+    Key(
+        "on_store_error",
+        "choice",
+        "Calls that need the store while it cannot be reached: deny, local_share (an even part "
+        "of what was left) or allow. Default deny.",
+        ON_STORE_ERROR,
+    ),
+)
+SETTINGS = (*SETTINGS, *STORE)
+
 RULE = (
     Key("id", "text", "The rule's name in refusals, records and tests; unique.", required=True),
     Key("when", "text", "A CEL condition; the rule applies only where it is true."),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal
 
 from penstock.policy.conditions import Condition
@@ -21,6 +22,7 @@ from penstock.policy.rules.tools import EVERY_SERVER, Tools
 
 MODE_RANK: dict[Mode, int] = {"observe": 0, "shadow": 1, "enforce": 2}
 OnError = Literal["deny", "allow"]
+OnStoreError = Literal["deny", "local_share", "allow"]
 Act = Allow | Deny | Redact | Limit | Tools | Credential | Route
 
 
@@ -58,6 +60,9 @@ class Policy:
     rules: tuple[Rule[Any], ...]
     hash: str
     files: tuple[str, ...] = ()
+    store: str | None = field(default=None, repr=False)  # may hold a password
+    on_store_error: OnStoreError = "deny"
+    also_read: tuple[Path, ...] = ()  # files its rules name; their bytes count for the hash too
     warnings: tuple[Problem, ...] = ()
 
     def with_mode(self, mode: Mode) -> Policy:

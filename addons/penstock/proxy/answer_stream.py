@@ -16,6 +16,7 @@ from penstock.mcp import ListStream
 from penstock.policy.decision import Decision, Reason
 from penstock.proxy.call import LiveCall
 from penstock.proxy.capture import decoded_body
+from penstock.proxy.cut import Cut, no_scanner
 from penstock.proxy.governance import Governance
 from penstock.proxy.judge import judge
 from penstock.wire.content_coding import Decoder
@@ -55,6 +56,7 @@ class AnswerTransform:
         self.whole: list[bytes] | None = None  # no stream after all: one document, kept to its end
         self.whole_bytes = 0
         self.finished = False
+        self.cut = Cut(governance, live) if live.cuts else None
         self.changes_length = live.may_change_answer and framing is not None
         if framing not in (None, "none"):
             self.open(framing)
@@ -69,7 +71,7 @@ class AnswerTransform:
             live.call.exchange,
             live.family,
             framing,
-            self.scanner if live.scanner_for is not None else None,
+            self.scanner if live.scanner_for is not None else no_scanner if live.cuts else None,
             coding=coding,
             hide=is_usage_only if live.hides_usage_chunk else None,
             on_problem=self.unreadable,
@@ -91,10 +93,18 @@ class AnswerTransform:
             if self.stream is None and self.whole is None:
                 self.sniff(chunk)
             if self.stream is not None:
-                return self.stopped(self.stream.feed(self.filtered(chunk)))
+                return self.stopped(self.cut_off(self.stream.feed(self.filtered(chunk))))
             return self.keep(chunk)
         finally:
             self.live.own_seconds += time.perf_counter() - began
+
+    def cut_off(self, out: list[bytes]) -> list[bytes]:
+        """What leaves, and the last words where a limit that cuts was reached."""
+        assert self.stream is not None  # feed has one
+        if self.cut is None or self.stream.stopped is not None:
+            return out
+        refusal = self.cut.exceeded()
+        return out if refusal is None else out + self.stream.stop(refusal)
 
     def end(self) -> list[bytes]:
         began = time.perf_counter()

@@ -51,6 +51,7 @@ class LiveCall:
     coding: str = ""  # content coding of the answer that was taken off because of it
     hidden: Callable[[str], bool] | None = None  # MCP tools its lists must not show
     hides_usage_chunk: bool = False  # we asked for it, the caller did not
+    cuts: frozenset[str] = frozenset()  # limits that end the answer when they are reached
     answer_edits: int = 0
     answer_bytes: int = 0
     status: int | None = None
@@ -70,7 +71,7 @@ class LiveCall:
     @property
     def may_change_answer(self) -> bool:
         """True when some rule may change a byte of the answer."""
-        return bool(self.scanner_for or self.hidden or self.hides_usage_chunk)
+        return bool(self.scanner_for or self.hidden or self.hides_usage_chunk or self.cuts)
 
     @property
     def answered_well(self) -> bool:

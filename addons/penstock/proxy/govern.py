@@ -15,10 +15,11 @@ from mitmproxy import http
 from penstock.exchange import HttpAnswer
 from penstock.mcp import follow_edits
 from penstock.policy.answer import answer_scanner
-from penstock.policy.decide import decide
+from penstock.policy.decide import decide, decide_limits
 from penstock.policy.decision import Decision, Reason
 from penstock.policy.grants import hidden_tools
 from penstock.proxy.call import LiveCall, call_of
+from penstock.proxy.cut import cutting
 from penstock.proxy.governance import CallState, Governance
 from penstock.proxy.offload import OFFLOADED_BYTES, ThreadState, offload
 from penstock.wire import edits
@@ -51,7 +52,10 @@ class Govern:
         if live.call.body_bytes > OFFLOADED_BYTES:
             return self.govern_aside(live, flow)
         with live.own_time():
-            self.decide(live, self.governance.state_for(live.call.caller))
+            state = self.governance.state_for(live.call.caller)
+            self.decide(live, state)
+            if live.decision.pending:
+                return self.govern_asking(live, flow)
             self.act(live, flow)
         return None
 
@@ -61,12 +65,35 @@ class Govern:
         state = ThreadState(self.governance, key, asyncio.get_running_loop())
         with live.own_time():
             await offload(self.decide, live, state)
-            self.act(live, flow)
+            if live.decision.pending:
+                await self.ask(live)
+            if not live.settled:
+                self.act(live, flow)
+
+    async def govern_asking(self, live: LiveCall, flow: http.HTTPFlow) -> None:
+        """The same for a call whose shared limits are not leased yet, or nearly used up."""
+        with live.own_time():
+            await self.ask(live)
+            if not live.settled:
+                self.act(live, flow)
+
+    async def ask(self, live: LiveCall) -> None:
+        """Ask the store of shared limits, then complete the decision."""
+        policy, decision = self.governance.policy, live.decision
+        await self.governance.lease(decision.pending)
+        if live.settled:
+            return  # the caller went away meanwhile: nobody would give back what is reserved now
+        state = self.governance.state_for(live.call.caller)
+        decide_limits(policy, live.call, decision, state, time.time())
+        if decision.edits:
+            live.edited_body = edits.apply(live.request.body, decision.edits)
 
     def act(self, live: LiveCall, flow: http.HTTPFlow) -> None:
         if live.decision.verdict == "deny":
             self.refuse(live, flow)
             return
+        if live.decision.model is not None:
+            live.call.exchange.model = live.decision.model  # a limit's downgrade: it is that one's
         if live.edited_body is not None:
             self.edit(live, flow, live.edited_body)
         if live.outcome != "refused":
@@ -164,6 +191,7 @@ class Govern:
         live.scanner_for = answer_scanner(
             self.governance.policy, live.call, state, time.time(), live.answer_decision
         )
+        live.cuts = cutting(self.governance.policy, live)
         live.hidden = hidden_tools(self.governance.policy.tools, live.call)
         if live.may_change_answer and "accept-encoding" in flow.request.headers:
             flow.request.headers["accept-encoding"] = "identity"

@@ -24,7 +24,8 @@ from penstock.detect.stream import scanner as stream_scanner
 from penstock.exchange import Caller, Finding, Usage, Workload, Zone
 from penstock.meter.estimator import Estimator, output_cap
 from penstock.meter.prices import Prices
-from penstock.meter.quotas import Quotas
+from penstock.meter.quotas import Claim, Quotas
+from penstock.meter.store import Store
 from penstock.policy.call import Call
 from penstock.policy.decision import Mode
 from penstock.policy.policy import Policy
@@ -70,6 +71,7 @@ class Governance:
         self.keys = keys
         self.quotas = quotas
         self.recorder = recorder
+        self.store: Store | None = None  # what limits are shared through
         self.can_record = can_record  # False while the audit log cannot be written
         self.vault = Vault(keys.placeholders)
         self.estimator = Estimator()
@@ -139,6 +141,16 @@ class Governance:
         if self.policy.other_traffic == "deny" and self.policy.mode == "enforce":
             return "deny"
         return "tunnel"
+
+    async def lease(self, claims: Sequence[Claim]) -> None:
+        """Ask the store about these claims, if there is one."""
+        if self.store is not None:
+            await self.store.ask(claims)
+
+    def lease_soon(self, claims: Sequence[Claim]) -> None:
+        """The same without waiting, from any thread."""
+        if self.store is not None:
+            self.store.ask_soon(claims)
 
     def estimate(self, caller: str, call: Call) -> Estimate:
         """What a call is expected to use: learned tokens, and their price once known."""

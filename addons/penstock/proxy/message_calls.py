@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from penstock import wire
 from penstock.exchange import Exchange, HttpRequest
-from penstock.policy.decide import decide
+from penstock.policy.decide import decide, decide_limits
 from penstock.policy.policy import Policy
 from penstock.policy.rules.limit import Limit
 from penstock.proxy.call import LiveCall, new_id
@@ -75,8 +75,8 @@ class MessageCalls:
         else:
             used = policy if counts else self._without_limits(policy)
             live.decision = decide(used, live.call, state, time.time())
-            if live.decision.pending:  # a message cannot wait for the store: the next one can use it
-                self.governance.lease_soon(live.decision.pending)
+            if live.decision.pending:  # a message cannot wait for the store, the next one has it
+                self._govern.governance.lease_soon(list(live.decision.pending))
                 decide_limits(used, live.call, live.decision, state, time.time())
         live.check_seconds = time.perf_counter() - began
 

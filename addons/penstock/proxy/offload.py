@@ -54,9 +54,15 @@ class LoopQuotas:
 
     state: ThreadState
 
-    def reserve(self, now: float, claims: Iterable[Claim]) -> Reservation | Exceeded:
-        wanted = list(claims)
-        return on_loop(self.state.loop, lambda: self.state.governance.quotas.reserve(now, wanted))
+    def reserve(
+        self, now: float, claims: Iterable[Claim], force: bool = False
+    ) -> Reservation | Exceeded:
+        wanted, quotas = list(claims), self.state.governance.quotas
+        return on_loop(self.state.loop, lambda: quotas.reserve(now, wanted, force))
+
+    def short(self, now: float, claims: Iterable[Claim]) -> bool:
+        wanted, quotas = list(claims), self.state.governance.quotas
+        return on_loop(self.state.loop, lambda: quotas.short(now, wanted))
 
 
 def on_loop[Answer](loop: asyncio.AbstractEventLoop, ask: Callable[[], Answer]) -> Answer:

@@ -26,6 +26,9 @@ from penstock.caller import workload_from
 from penstock.exchange import Finding
 from penstock.meter.journal import SAVE_SECONDS, Journal
 from penstock.meter.quotas import Quotas
+from penstock.meter.shared import SharedQuotas
+from penstock.meter.store import Store
+from penstock.meter.store_url import read_store_url
 from penstock.policy.decision import Mode
 from penstock.policy.source import PolicySource
 from penstock.proxy import engine, keys
@@ -35,7 +38,13 @@ from penstock.proxy.credential import watch_credentials
 from penstock.proxy.governance import Governance
 from penstock.proxy.runtime import Callbacks, Failure, Listening
 from penstock.proxy.settings import EngineSettings
-from penstock.record.recording import Recording, start_recording, watch_proxy, watch_quotas
+from penstock.record.recording import (
+    Recording,
+    start_recording,
+    watch_proxy,
+    watch_quotas,
+    watch_store,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +64,7 @@ class Service:
     stack: Callable[[Governance], list[Addon]]
     ready_file: Path | None = None
     tell: Callable[[str], None] = lambda _text: None  # what a person at the terminal hears
+    store_url: str | None = field(default=None, repr=False)  # may hold a password
     governance: Governance = field(init=False)
     recording: Recording = field(init=False)
     journal: Journal = field(init=False)
@@ -72,6 +82,8 @@ class Service:
             OSError, ValueError: the state directory or a port cannot be used.
         """
         source = PolicySource(self.policies)
+        where = self.store_url or source.policy.store
+        url = None if where is None else read_store_url(where)
         state = self.settings.state_dir
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
         workload = workload_from(os.environ)
@@ -81,10 +93,14 @@ class Service:
             mode=self.mode,
             keys=keys.load_or_create(state, keys.shared_secret()),
             workload=workload,
-            quotas=Quotas(),
+            quotas=Quotas() if url is None else SharedQuotas(),
             recorder=self.recording.recorder,
             can_record=lambda: self.recording.audit.available,
         )
+        if url is not None and isinstance(self.governance.quotas, SharedQuotas):
+            on_error = source.policy.on_store_error
+            self.governance.store = Store(url, self.governance.quotas, on_error)
+            watch_store(self.recording.metrics, self.governance.store)
         watch_quotas(self.recording.metrics, self.governance.quotas)
         watch_proxy(
             self.recording.metrics,
@@ -110,6 +126,8 @@ class Service:
         )
         self.settings = replace(self.settings, admin=admin.address)
         await admin.start()
+        if self.governance.store is not None:
+            await self.governance.store.start()
         upkeep = asyncio.create_task(self.upkeep())
         callbacks = Callbacks(
             wants=self.governance.wants,
@@ -126,6 +144,8 @@ class Service:
             with contextlib.suppress(asyncio.CancelledError):
                 await upkeep
             self.keep_budgets(time.time() + SAVE_SECONDS)
+            if self.governance.store is not None:
+                await self.governance.store.stop()
             await asyncio.to_thread(self.governance.recorder.close)
             await admin.stop()
 
@@ -159,6 +179,10 @@ class Service:
             self.tell("warning: not on loopback: whoever reaches this address may use the proxy")
         for warning in policy.warnings:
             self.tell(f"warning: {warning}")
+        if policy.limits and self.governance.store is None:
+            self.tell("limits are this proxy's own; to share them between proxies: --store")
+        elif self.governance.store is not None:
+            self.tell(f"limits are shared through {self.governance.store.url.shown}")
         self.tell(f"certificate {state / 'ca.pem'}, audit log {self.recording.audit.path}")
         self.tell(f'clients: HTTPS_PROXY=http://{address}, or: eval "$(penstock env)"')
 
@@ -233,4 +257,5 @@ class Service:
             "connections_refused": dict(self.refusals),
             "recording": self.recording.status(),
             "open_reservations": governance.quotas.open_reservations,
+            "limits": governance.store.status() if governance.store else {"shared": False},
         }

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from penstock.meter.quotas import Quotas
+from penstock.meter.store import Store
 from penstock.record.audit import AuditLog
 from penstock.record.inventory import Inventory
 from penstock.record.metrics import Metrics
@@ -104,6 +105,23 @@ def watch_proxy(
         "counter",
         errors,
     )
+
+
+def watch_store(metrics: Metrics, store: Store) -> None:
+    """Show how the store of shared limits answers."""
+
+    def show(name: str, text: str, read: Callable[[], float]) -> None:
+        kind: Literal["gauge", "counter"] = "gauge" if name == "up" else "counter"
+        metrics.watch(f"penstock_store_{name}", text, kind, read)
+
+    show("up", "1 while the store of shared limits answers.", lambda: store.problem is None)
+    show("messages", "Messages to the store.", lambda: store.messages)
+    show("errors", "Messages the store did not answer.", lambda: store.failures)
+    show("asks", "Calls that waited for the store.", lambda: store.asked)
+    show("denied", "Calls refused without it.", lambda: store.decided["deny"])
+    show("shared_out", "Calls let through without it, of this proxy's even part.",
+         lambda: store.decided["local_share"])  # fmt: skip
+    show("allowed", "Calls let through without it, unlimited.", lambda: store.decided["allow"])
 
 
 def _watch(recording: Recording) -> None:

@@ -306,6 +306,13 @@ class AnswerStream:
             at = end
         return held.frame.rebuild("".join([*kept, text[at:]]).encode("utf-8", "replace"))
 
+    def stop(self, refusal: Refusal) -> list[bytes]:
+        """End the stream now, for a reason outside of it: the API's own last words."""
+        out: list[bytes] = []
+        if self.stopped is None:
+            self._stop(refusal, out)
+        return self._joined(out)
+
     def _stop(self, refusal: Refusal, out: list[bytes]) -> None:
         self.stopped = refusal
         self._queue.clear()
