@@ -90,6 +90,7 @@ class Judge:
         self.decision = Decision(policy_hash=policy.hash)
         self.context: Any = None
         self.leaves = False  # a route takes the call away from the destination it was meant for
+        self.keyless = False  # and the caller's key stays behind
 
     # ------------------------------------------------------------------ which rules
 
@@ -130,7 +131,7 @@ class Judge:
             admitting = [rule for rule in covering if self.admits(rule)]
             for enforced in (True, False):
                 self.uncovered(covering, admitting, self.not_allowed, enforced)
-        if self.policy.pins and pins and not self.leaves:
+        if self.policy.pins and pins and not self.keyless:
             self.pins()
         unknown = kind == "model" and self.call.exchange.api.startswith("unknown")
         if unknown and self.policy.unknown_api == "deny":
@@ -261,6 +262,7 @@ class Judge:
     def limits(self, asked: bool = False) -> None:
         if self.decision.route is not None:
             self.call, self.context = first_place(self.call, self.decision.route), None
+            self.leaves = False
         take_limits(self, asked)
 
     # ------------------------------------------------------------------ what is written down

@@ -105,11 +105,10 @@ def plan_for(judge: Judge, rule: Rule[Route], targets: Sequence[Target]) -> None
     )
     # What is stored with a provider (files, earlier answers) is found nowhere else.
     attempts = 1 if call.exchange.references else act.attempts
-    judge.decision.route = Plan(
-        rule.id, tuple(ordered[:attempts]), act.attempt_seconds, act.give_up_seconds
-    )
+    asked = tuple(ordered[:attempts])
+    judge.decision.route = Plan(rule.id, asked, act.attempt_seconds, act.give_up_seconds)
     judge.decision.credential = None  # each choice has its own
-    judge.leaves = not any(one.target.is_original for one in judge.decision.route.choices)
+    judge.leaves = judge.keyless = not any(one.target.is_original for one in asked)
     judge.note(rule.verb, rule.id, "allow", f"goes to {ordered[0].name}", True)
 
 

@@ -24,6 +24,7 @@ from penstock.wire.family import Channel, Family
 from penstock.wire.stream import ChannelScanner
 
 if TYPE_CHECKING:
+    from penstock.proxy.attempts import CallAttempts
     from penstock.route.credentials.echoes import Echoes
 
 KEY = "penstock"
@@ -52,6 +53,9 @@ class LiveCall:
     hidden: Callable[[str], bool] | None = None  # MCP tools its lists must not show
     hides_usage_chunk: bool = False  # we asked for it, the caller did not
     cuts: frozenset[str] = frozenset()  # limits that end the answer when they are reached
+    attempts: CallAttempts | None = None  # of a routed call: which targets were asked
+    routed_from: str | None = None  # the host the caller meant
+    model: str | None = None  # the name a target knows the model by
     answer_edits: int = 0
     answer_bytes: int = 0
     status: int | None = None

@@ -103,9 +103,9 @@ class Credential:
         if live is None or live.echoes is None or response is None:
             return
         use, echoes = live.decision.credential, live.echoes
-        assert use is not None  # its key is what the echoes are of
-        rejected = REJECTED_SIGNATURE if use.spec.form == "sigv4" else REJECTED
-        if response.status_code in rejected:
+        # None: a routed call was answered by a target that has no key of ours.
+        rejected = REJECTED_SIGNATURE if use and use.spec.form == "sigv4" else REJECTED
+        if use is not None and response.status_code in rejected:
             subject = live.subject if use.spec.of_caller else None
             self.governance.credentials.rejected(use.spec, subject)
         response.headers.fields = tuple(

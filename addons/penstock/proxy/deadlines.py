@@ -6,6 +6,7 @@ the check it replaces (the protocol core's own timers are tasks that outlive the
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
 from time import monotonic
@@ -26,6 +27,7 @@ class Waiting(Protocol):
 
     waiting_since: float
     head_received: bool
+    patience: float | None  # seconds to its answer's head; None: the engine's own limit
 
     @property
     def client_id(self) -> str:
@@ -46,6 +48,8 @@ class Deadlines:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._live: dict[Waiting, None] = {}
+        self._shortest = min(limits.first_byte_seconds, limits.idle_seconds)
+        self.hurried = asyncio.Event()  # the sweep has to come sooner than it meant to
 
     def __len__(self) -> int:
         return len(self._live)
@@ -53,13 +57,15 @@ class Deadlines:
     @property
     def sweep_seconds(self) -> float:
         """How long to sleep between two sweeps."""
-        shortest = min(self._limits.first_byte_seconds, self._limits.idle_seconds)
-        wanted = shortest / PARTS_PER_DEADLINE
+        wanted = self._shortest / PARTS_PER_DEADLINE
         return min(max(wanted, SHORTEST_SWEEP_SECONDS), LONGEST_SWEEP_SECONDS)
 
     def start(self, call: Waiting) -> None:
         """``call`` begins to wait for its answer's head."""
         call.waiting_since = monotonic()
+        if call.patience is not None and call.patience < self._shortest:
+            self._shortest = call.patience
+            self.hurried.set()
         self._live[call] = None
 
     def stop(self, call: Waiting) -> None:
@@ -70,7 +76,8 @@ class Deadlines:
         """Calls whose wait is too long; each is reported once."""
         for call in list(self._live):
             limits = self._limits
-            allowed = limits.idle_seconds if call.head_received else limits.first_byte_seconds
+            patience = call.patience or limits.first_byte_seconds
+            allowed = limits.idle_seconds if call.head_received else patience
             if now - call.waiting_since > allowed:
                 del self._live[call]
                 yield call

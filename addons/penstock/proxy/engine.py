@@ -8,6 +8,7 @@ safety of this room was not tested with.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Sequence
 from time import monotonic
@@ -133,7 +134,10 @@ class _Ready:
 async def _sweep(runtime: Runtime, listeners: Listeners) -> None:
     """Wake calls whose deadline has passed."""
     while True:
-        await asyncio.sleep(runtime.deadlines.sweep_seconds)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(runtime.deadlines.sweep_seconds):
+                await runtime.deadlines.hurried.wait()
+        runtime.deadlines.hurried.clear()
         for call in runtime.deadlines.expired(monotonic()):
             handler = listeners.connections.get(call.client_id)
             if handler is not None:

@@ -17,10 +17,11 @@ from penstock.mcp import follow_edits
 from penstock.policy.answer import answer_scanner
 from penstock.policy.decide import decide, decide_limits
 from penstock.policy.decision import Decision, Reason
-from penstock.policy.grants import hidden_tools
+from penstock.policy.mcp_answer import McpAnswer
 from penstock.proxy.call import LiveCall, call_of
 from penstock.proxy.cut import cutting
 from penstock.proxy.governance import CallState, Governance
+from penstock.proxy.mcp_promises import keep_promises
 from penstock.proxy.offload import OFFLOADED_BYTES, ThreadState, offload
 from penstock.wire import edits
 from penstock.wire.family import Refusal
@@ -88,7 +89,17 @@ class Govern:
         if decision.edits:
             live.edited_body = edits.apply(live.request.body, decision.edits)
 
+    def mcp_answer(self, live: LiveCall, state: CallState) -> McpAnswer | None:
+        def tell(reason: Reason) -> None:
+            if live.answer_decision is not None and reason not in live.answer_decision.reasons:
+                live.answer_decision.reasons.append(reason)
+
+        made = McpAnswer(self.governance.policy, live.call, state, time.time(), tell)
+        return made if made.changes() else None
+
     def act(self, live: LiveCall, flow: http.HTTPFlow) -> None:
+        if live.call.exchange.mcp is not None and live.call.exchange.mcp.tool is not None:
+            keep_promises(self.governance, live)
         if live.decision.verdict == "deny":
             self.refuse(live, flow)
             return
@@ -123,7 +134,7 @@ class Govern:
         policy = self.governance.policy
         if not self.governance.can_record():
             return "The audit log cannot be written, so the call could not be accounted for."
-        if not policy.content_rules and not policy.tools:
+        if not policy.content_rules and not policy.tools and not policy.routes:
             return None
         if live.uninspectable is not None:
             return f"The request body cannot be inspected: {live.uninspectable}."
@@ -192,7 +203,8 @@ class Govern:
             self.governance.policy, live.call, state, time.time(), live.answer_decision
         )
         live.cuts = cutting(self.governance.policy, live)
-        live.hidden = hidden_tools(self.governance.policy.tools, live.call)
+        if live.call.exchange.mcp is not None and self.governance.policy.tools:
+            live.mcp_answer = self.mcp_answer(live, state)
         if live.may_change_answer and "accept-encoding" in flow.request.headers:
             flow.request.headers["accept-encoding"] = "identity"
 

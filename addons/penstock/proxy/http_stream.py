@@ -66,6 +66,8 @@ def _nothing_to_close() -> None:
 class Stream(HttpStream):
     """One request and its answer."""
 
+    patience: float | None = None  # seconds to the first byte, where not the engine's own
+
     def __init__(self, context: Context, stream_id: int, runtime: Runtime) -> None:
         super().__init__(context, stream_id)
         self.runtime = runtime

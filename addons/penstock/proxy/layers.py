@@ -25,6 +25,7 @@ from mitmproxy.proxy.layers.http import (
 
 from penstock.proxy import http1, http2
 from penstock.proxy.deadlines import Expired
+from penstock.proxy.failover import RoutedStream
 from penstock.proxy.http_stream import Stream
 from penstock.proxy.problem import CONNECT_TIMEOUT
 from penstock.proxy.runtime import Runtime
@@ -58,7 +59,8 @@ class Http(HttpLayer):
 
     def make_stream(self, stream_id: int) -> Commands:
         """A new exchange begins."""
-        self.streams[stream_id] = stream = Stream(self.context.fork(), stream_id, self.runtime)
+        stream = RoutedStream(self.context.fork(), stream_id, self.runtime)
+        self.streams[stream_id] = stream
         yield from self.event_to_child(stream, events.Start())
 
     def _expired(self, event: Expired) -> Commands:

@@ -10,6 +10,7 @@ import time
 from mitmproxy import http
 
 from penstock.exchange import Exchange
+from penstock.policy.grants import asker
 from penstock.proxy.call import LiveCall, call_of
 from penstock.proxy.governance import Governance
 from penstock.record.record import Record
@@ -32,6 +33,10 @@ class Report:
         if live is None or live.reported:
             return
         live.reported = True
+        if live.outcome == "answered" and live.call.exchange.answer is not None:
+            asked = tool_calls(live.call.exchange)
+            if asked and live.call.exchange.mcp is None:
+                self.governance.memory.model_asks(asker(live.call.caller), asked)
         self.governance.recorder.record(self.record_of(live))
 
     def record_of(self, live: LiveCall) -> Record:
@@ -73,6 +78,8 @@ class Report:
             failure_reason=live.failure_reason,
             trace_parent=live.request.headers.get("traceparent"),
         )
+        if live.attempts is not None:
+            record.attempts, record.routed_from = live.attempts.rows, live.routed_from
         if answer is not None:
             record.answer_model, record.answer_id = answer.model, answer.id
             record.usage = answer.usage

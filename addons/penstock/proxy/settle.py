@@ -56,6 +56,8 @@ class Settle:
     def settle(self, live: LiveCall) -> Awaitable[None] | None:
         """Settle now, or as soon as prices are loaded (once per process)."""
         live.settled = True
+        if live.attempts is not None:
+            live.attempts.close(live.outcome)
         if live.stop_reading is not None:
             live.stop_reading()
         answer = live.call.exchange.answer
@@ -95,7 +97,7 @@ class Settle:
             price = self.governance.prices.price(
                 live.call.destination.provider,
                 exchange.api,
-                exchange.model,
+                live.model or exchange.model,
                 answer.model,
                 answer.usage,
                 now,

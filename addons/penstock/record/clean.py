@@ -37,6 +37,8 @@ def clean(record: Record, search: Search | None = None) -> Record:
     record.model = maybe_plain(record.model)
     record.answer_model = maybe_plain(record.answer_model)
     record.answer_id = maybe_plain(record.answer_id)
+    for attempt in record.attempts:
+        attempt.model = maybe_plain(attempt.model)
     record.error_type = word(record.error_type)
     if not record.failure_reason or not PLACE.match(record.failure_reason):
         record.failure_reason = word(record.failure_reason)

@@ -15,6 +15,7 @@ import orjson
 
 from penstock.exchange import Caller, McpCall, Usage
 from penstock.record.record import Record
+from penstock.route.outcome import Attempt
 
 # Rules that spoke on one call. A policy of more matching rules is listed in part.
 RULES_MAX = 50
@@ -76,6 +77,8 @@ def fields_of(record: Record) -> dict[str, Any]:
             own=round(record.own_seconds, 6),
             check=round(record.check_seconds, 6),
         ),
+        "routed_from": record.routed_from,
+        "attempts": [_attempt(one) for one in record.attempts],
         "failure": record.failure,
         "failure_reason": record.failure_reason,
         "trace": record.trace_parent,
@@ -145,6 +148,19 @@ def _findings(record: Record) -> list[dict[str, Any]]:
         {"type": kind, "zone": zone, "direction": direction, "action": action, "count": count}
         for (kind, zone, direction, action), count in counted.items()
     ]
+
+
+def _attempt(attempt: Attempt) -> dict[str, Any]:
+    return _given(
+        target=attempt.target,
+        provider=attempt.provider,
+        model=attempt.model,
+        region=attempt.region,
+        outcome=attempt.outcome,
+        status=attempt.status,
+        billed=attempt.billed,
+        seconds=round(attempt.seconds, 6),
+    )
 
 
 def _usage(usage: Usage) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Literal
 
 from penstock.exchange import Caller, Destination, McpCall, Usage
 from penstock.policy.decision import Located, Reason, Verdict
+from penstock.route.outcome import Attempt
 
 Outcome = Literal["answered", "refused", "passed", "failed", "aborted", "cut", "tunnelled"]
 
@@ -58,6 +59,8 @@ class Record:
     first_byte_seconds: float | None = None
     own_seconds: float = 0.0  # time spent in our code, checks included
     check_seconds: float = 0.0  # of it, in detection and policy
+    attempts: list[Attempt] = field(default_factory=list)  # of a routed call, in order
+    routed_from: str | None = None  # the host a routed call was meant for
     failure: Literal["", "failed_open", "failed_closed"] = ""  # a rule or hook raised
     failure_reason: str | None = None
     trace_parent: str | None = None  # W3C traceparent of the caller's request
