@@ -16,6 +16,7 @@ from penstock.policy.answer import answer_scanner
 from penstock.policy.decision import Decision
 from penstock.proxy.answer_stream import AnswerTransform
 from penstock.proxy.call import LiveCall
+from penstock.proxy.echo_guard import with_echoes
 from penstock.proxy.governance import CallState, Governance
 from penstock.proxy.message_calls import MessageCalls
 from penstock.proxy.report import ORDER
@@ -83,6 +84,7 @@ class Conversation:
         changes = list(live.decision.edits)
         noted = self.aside.live.decision
         if creates:
+            live.call.exchange.model = live.decision.model or live.call.exchange.model
             absorb(live.decision, noted)
             self.aside.live.decision = Decision()
             self.pending.append(live)
@@ -160,6 +162,9 @@ class Conversation:
         live.scanner_for = answer_scanner(
             self.governance.policy, call, state, time.time(), live.answer_decision
         )
+        echoes = self.calls.upgrade.echoes
+        if echoes is not None:  # the socket was opened with a real key
+            live.scanner_for = with_echoes(live.scanner_for, echoes)
         exchange.answer = AnswerModel(status=200)
         return Speech(live, AnswerTransform(self.governance, live, {}, "message"))
 
