@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from penstock.caller.agent import agent_of, clean_user_agent, session_of
 from penstock.caller.credentials import OVERLONG, credential_fingerprints, fingerprint, proxy_user
+from penstock.caller.identity import Identity
 from penstock.exchange import Caller, Process, Workload
 
 _NO_WORKLOAD = Workload()
@@ -22,26 +23,33 @@ def identify_caller(
     workload: Workload = _NO_WORKLOAD,
     proxy_authorization: str | None = None,
     process: Process | None = None,
+    identity: Identity | None = None,
 ) -> Caller:
     """The caller of a request with these ``headers`` (lower-case names) and ``path`` (with query).
 
     ``proxy_authorization`` is the header of the CONNECT request where there was one; without
     it the request's own is read. ``fingerprint_key`` is the installation's secret, 16 to 64
-    bytes. An MCP session id is as good as a token to whoever holds it: only its fingerprint
+    bytes. ``identity`` is what the caller proved: then nothing it merely claims names the
+    user. An MCP session id is as good as a token to whoever holds it: only its fingerprint
     is kept.
     """
     session = session_of(headers)
     mcp_session = headers.get("mcp-session-id")
     if session is None and mcp_session:
         session = "mcp:" + fingerprint(mcp_session, fingerprint_key)
+    if identity is not None:
+        user = identity.user
+    else:
+        user = proxy_user(proxy_authorization or headers.get("proxy-authorization"))
     credentials = credential_fingerprints(headers, path, fingerprint_key)
     return Caller(
         workload=workload,
-        user=proxy_user(proxy_authorization or headers.get("proxy-authorization")),
+        user=user,
         agent=agent_of(headers),
         session=session,
         process=process,
         user_agent=clean_user_agent(headers),
         credential=next((one for one in credentials if one != OVERLONG), None),
         credentials=credentials,
+        claims=identity.claims if identity is not None else {},
     )

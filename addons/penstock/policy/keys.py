@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from penstock.caller.identity import ALGORITHMS
+
 Shape = Literal[
     "text", "choice", "choices", "globs", "types", "duration", "count", "amount", "intercept",
     "section", "sections", "choice_or_section", "names",
@@ -36,7 +38,7 @@ class Key:
 MODES = ("observe", "shadow", "enforce")
 ON_ERROR = ("deny", "allow")
 
-SETTINGS = (
+SETTINGS: tuple[Key, ...] = (
     Key("version", "choice", "The version of the policy language.", ("1",), required=True),
     Key("name", "text", "What the policy is called in refusals and records."),
     Key(
@@ -89,7 +91,37 @@ STORE = (
         ON_STORE_ERROR,
     ),
 )
-SETTINGS = (*SETTINGS, *STORE)
+CALLERS = (
+    Key(
+        "callers",
+        "section",
+        "Who calls must be proved to the proxy (Proxy-Authorization).",
+        keys=(
+            Key(
+                "required",
+                "choice",
+                "true (default): nobody calls without a proof. false: a proof is checked where "
+                "there is one.",
+                ("true", "false"),
+            ),
+            Key("passwords", "text", "A file of name:hash lines (penstock keys password)."),
+            Key(
+                "jwt",
+                "section",
+                "Bearer tokens (JSON Web Tokens), also as the password of the user bearer.",
+                keys=(
+                    Key("issuer", "text", "Who must have issued them.", required=True),
+                    Key("audience", "globs", "Whom they must be for; one of these.", required=True),
+                    Key("keys", "text", "The issuer's key set: its URL, or a file.", required=True),
+                    Key("algorithms", "choices", "Default RS256 and ES256.", ALGORITHMS),
+                    Key("user", "text", "The claim that names the caller. Default sub."),
+                    Key("ca", "text", "A PEM file trusted for that URL."),
+                ),
+            ),
+        ),
+    ),
+)
+SETTINGS = (*SETTINGS, *STORE, *CALLERS)
 
 RULE = (
     Key("id", "text", "The rule's name in refusals, records and tests; unique.", required=True),

@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from penstock.detect import known_types
+from penstock.policy import callers
 from penstock.policy.conditions import Condition, compile_condition
 from penstock.policy.keys import RULE, SETTINGS
 from penstock.policy.policy import Policy, Rule, narrower
@@ -74,6 +75,7 @@ def load(paths: Sequence[Path], known: Sequence[str] | None = None) -> Policy:
         intercept=stated.get("intercept", "ai"),
         other_traffic=stated.get("other_traffic", "tunnel"),
         unknown_api=stated.get("unknown_api", "scan"),
+        callers=stated.get("callers"),
         store=stated.get("store"),
         on_store_error=stated.get("on_store_error", "deny"),
         rules=tuple(sorted(built, key=lambda rule: rule.id)),  # their order never matters
@@ -100,6 +102,8 @@ def read_file(
             reader.unknown_key(key_node, "", {**known, "rules": None})
         else:
             value = reader.value(value_node, known[name], name)
+            if name == "callers" and isinstance(value, Section):
+                value = callers.build(value)
             place = Problem(reader.file, line_of(key_node), name, "")
             if value is not None and name in settings and settings[name][0] != value:
                 first = settings[name][1]

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from penstock.caller.identity import CallerCheck
 from penstock.policy.conditions import Condition
 from penstock.policy.decision import Mode
 from penstock.policy.find import Find
@@ -60,6 +61,7 @@ class Policy:
     rules: tuple[Rule[Any], ...]
     hash: str
     files: tuple[str, ...] = ()
+    callers: CallerCheck | None = None  # how callers prove who they are
     store: str | None = field(default=None, repr=False)  # may hold a password
     on_store_error: OnStoreError = "deny"
     also_read: tuple[Path, ...] = ()  # files its rules name; their bytes count for the hash too

@@ -41,6 +41,8 @@ from penstock.wire.channel_text import ChannelScanner
 if TYPE_CHECKING:
     from penstock.route.credentials.store import Credentials
 
+    from penstock.caller.identity import CallerCheck
+    from penstock.proxy.authenticate import Authentication
 # Hosts whose interception was decided; a laptop meets some hundred, an attacker any number.
 WISHES_MAX = 4096
 DIGEST_BYTES = 8
@@ -88,6 +90,7 @@ class Governance:
 
     def adopt(self, policy: Policy) -> None:
         """Make ``policy`` the one in force. Calls under way keep the decision they have."""
+        self.authentication: Authentication | None = None
         self.policy = policy.with_mode(self.mode) if self.mode else policy
         # Secrets are looked for under every policy: nothing recorded may hold one.
         self.detectors = Detectors(sorted({*self.policy.finding_types, *ALWAYS_FOUND}))
@@ -104,9 +107,19 @@ class Governance:
 
     @property
     def credentials(self) -> Credentials:
+        self.authenticate(self.policy.callers)
         """The real keys; made when the first call needs one."""
         if self._credentials is None:
             from penstock.route.credentials.store import Credentials
+    def authenticate(self, check: CallerCheck | None) -> None:
+        """Ask callers for what ``check`` says; proofs stay good where it stays the same."""
+        if check is None:
+            self.authentication = None
+        elif self.authentication is None or self.authentication.check != check:
+            from penstock.proxy.authenticate import Authentication
+
+            self.authentication = Authentication(check)
+
 
             self._credentials = Credentials()
         return self._credentials

@@ -20,6 +20,7 @@ from penstock.destinations import by_shape, identify
 from penstock.exchange import Destination, Exchange, HttpRequest, Process
 from penstock.policy.call import Call
 from penstock.proxy.call import FAILED, KEY, LiveCall, call_of, new_id, tell_failure
+from penstock.proxy.callers import IDENTITY
 from penstock.proxy.capture import (
     UninspectableError,
     called_host,
@@ -135,6 +136,8 @@ class Identify:
             self.call(flow, request, exchange, destination), request, wire.family_of(exchange.api)
         )
         live.uninspectable = problem
+        if (identity := flow.metadata.get(IDENTITY)) is not None:
+            live.subject = identity.token
         return live
 
     def is_ai(self, exchange: Exchange, destination: Destination) -> bool:
@@ -157,6 +160,7 @@ class Identify:
             workload=self.governance.workload,
             proxy_authorization=self.credentials.get(flow.client_conn.id),
             process=self.processes.get(flow.client_conn.id),
+            identity=flow.metadata.get(IDENTITY),
         )
         return Call(
             exchange=exchange,
