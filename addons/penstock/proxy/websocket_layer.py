@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from typing import Any
 
 import wsproto.events
 from mitmproxy import http
@@ -24,7 +25,7 @@ from mitmproxy.proxy.layers.websocket import (
     WebsocketMessageHook,
 )
 from mitmproxy.websocket import WebSocketMessage
-from wsproto import ConnectionState
+from wsproto.connection import ConnectionState
 from wsproto.frame_protocol import CloseReason, Opcode
 
 Commands = layer.CommandGenerator[None]
@@ -95,7 +96,7 @@ class Relay(WebsocketLayer):
     _handle_event = WebsocketLayer.start
 
     def _piece(
-        self, event: wsproto.events.Message, from_client: bool, target: WebsocketConnection
+        self, event: wsproto.events.Message[Any], from_client: bool, target: WebsocketConnection
     ) -> Commands:
         arriving = self._arriving[from_client]
         piece = event.data.encode() if isinstance(event.data, str) else bytes(event.data)
@@ -154,4 +155,4 @@ class Relay(WebsocketLayer):
             yield commands.CloseConnection(side.conn)
         yield WebsocketEndHook(self.flow)
         self.flow.live = False
-        self._handle_event = self.done  # type: ignore[method-assign] # as the stock layer does
+        self._handle_event = self.done
