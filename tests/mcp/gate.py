@@ -17,7 +17,7 @@ import uvicorn
 from mcp.server.mcpserver import Context, MCPServer
 
 from penstock.exchange import Destination, Exchange, HttpAnswer, HttpRequest
-from penstock.mcp.tools import ListFilter, filter_list_answer
+from penstock.mcp.answers import EventFilter, judge_document
 from penstock.wire.family import Refusal
 from penstock.wire.jsonrpc import MCP
 from penstock.wire.jsonrpc_refusal import problem_refusal
@@ -30,6 +30,18 @@ DESTINATION = Destination("127.0.0.1", 80, category="mcp")
 
 def hidden(name: str) -> bool:
     return name == "drop_table"
+
+
+class Hiding:
+    """Rules that hide some tools and refuse nothing."""
+
+    bytes_max = None
+
+    def judge(self, message: dict[str, Any], size: int) -> None:
+        return None
+
+    def hidden(self, member: str, element: Any) -> bool:
+        return hidden(element["name"])
 
 
 def server() -> MCPServer:
@@ -91,7 +103,7 @@ class AnswerSide:
 
     def __init__(self, exchange: Exchange, send: Send) -> None:
         self.exchange, self.send = exchange, send
-        self.parser, self.filter = SseParser(), ListFilter(hidden)
+        self.parser, self.filter = SseParser(), EventFilter(Hiding(), exchange.mcp)
         self.start: Message = {}
         self.plain = b""
 
@@ -111,7 +123,7 @@ class AnswerSide:
         self.plain += message.get("body", b"")
         if not message.get("more_body"):
             MCP.read_answer(self.exchange, HttpAnswer(self.answer.status, {}, self.plain))
-            body = filter_list_answer(self.plain, hidden)
+            body, _ = judge_document(self.plain, Hiding(), self.exchange.mcp)
             headers = [
                 pair for pair in self.start["headers"] if pair[0].lower() != b"content-length"
             ]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from penstock.mcp.lock import dump, load
-from penstock.mcp.pins import PinBook, compare, pin_of, pins_of
+from penstock.mcp.pins import changed_fields, compare, pin_of, pins_of
 
 TOOL: dict[str, Any] = {
     "name": "search",
@@ -103,32 +103,9 @@ def test_a_wrong_lock_file_is_explained(tmp_path: Path, text: str, words: str) -
     assert str(file) in str(caught.value)
 
 
-def test_a_change_is_seen_at_list_and_at_call_time() -> None:
-    """Between list and call nobody has to remember: the book does."""
-    book = PinBook({URL: pins_of([TOOL])})
-    assert book.standing(URL, "search") == "pinned"
-    assert book.see(URL, [TOOL]) == []
-    (change,) = book.see(URL, [{**TOOL, "description": "evil"}])
-    assert change.kind == "changed"
-    assert book.standing(URL, "search") == "changed"
-    assert book.standing(URL, "other") == "unpinned"
-    assert book.standing("https://other/mcp", "search") == "unpinned"
-    book.see(URL, [TOOL])
-    assert book.standing(URL, "search") == "pinned"
-
-
-def test_a_page_does_not_report_the_tools_of_other_pages() -> None:
-    """Lists come in pages: what is not on this page is not removed."""
-    other = {**TOOL, "name": "other"}
-    book = PinBook({URL: pins_of([TOOL, other])})
-    assert book.see(URL, [TOOL]) == [] and book.see(URL, [other]) == []
-
-
-def test_invented_servers_do_not_grow_memory() -> None:
-    """The memory of what was shown is bounded by servers and tools."""
-    book = PinBook({})
-    for number in range(1500):
-        book.see(f"https://s{number}.example", [TOOL])
-    book.see("https://s1.example", [{"name": f"t{number}"} for number in range(20_000)])
-    assert len(book._shown) == 1000
-    assert max(len(tools) for tools in book._shown.values()) <= 10_000
+def test_a_difference_names_fields_and_nothing_else() -> None:
+    """What changed is told by name; what was never shown is as pinned; the unknown is not."""
+    pin = pin_of(TOOL)
+    assert changed_fields(pin, pin) is None and changed_fields(pin, None) is None
+    assert changed_fields(pin, pin_of({**TOOL, "description": "evil"})) == ("description",)
+    assert changed_fields(None, pin) == ("not pinned",)

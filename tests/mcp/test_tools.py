@@ -8,13 +8,8 @@ from typing import Any
 
 import pytest
 
-from penstock.mcp.tools import (
-    ListFilter,
-    ListStream,
-    filter_list_answer,
-    listed_names,
-    match_tool,
-)
+from penstock.mcp.answers import EventFilter
+from penstock.mcp.tools import filter_list_answer, listed_names, match_tool
 
 ODD = b"""{ "jsonrpc" : "2.0",\r
   "id": 7, "result": {"tools": [
@@ -25,8 +20,25 @@ ODD = b"""{ "jsonrpc" : "2.0",\r
   ], "nextCursor" : "c=="}}"""
 
 
-def hidden(name: str) -> bool:
-    return not match_tool(["get_*"], name)
+def hidden(element: Any) -> bool:
+    name = element.get("name")
+    return name is None or not match_tool(["get_*"], name)
+
+
+class Hiding:
+    """Rules that hide, and refuse nothing."""
+
+    bytes_max = None
+
+    def judge(self, message: dict[str, Any], size: int) -> None:
+        return None
+
+    def hidden(self, member: str, element: Any) -> bool:
+        return hidden(element)
+
+
+def stream() -> EventFilter:
+    return EventFilter(Hiding(), None)
 
 
 def list_answer(*names: str, **members: Any) -> dict[str, Any]:
@@ -122,7 +134,7 @@ def test_a_list_in_a_stream_is_filtered_in_its_event(end: str) -> None:
     """The event's other lines, line ends and spaces stay."""
     data = json.dumps(list_answer("drop_b", "get_a"))
     event = f": hello{end}id: 3{end}event: message{end}data: {data}{end}{end}".encode()
-    filtered = ListFilter(hidden).feed(event)
+    filtered = stream().feed(event)
     head = f": hello{end}id: 3{end}event: message{end}data: ".encode()
     assert filtered.startswith(head) and filtered.endswith(f"{end}{end}".encode())
     assert listed_names(json.loads(filtered[len(head) :])) == ["get_a"]
@@ -134,7 +146,7 @@ def test_a_list_over_several_data_lines_is_filtered() -> None:
         b'data: {"jsonrpc":"2.0","id":1,\ndata: "result":{"tools":[{"name":"x"},\n'
         b'data: {"name":"get_a"}]}}\n\n'
     )
-    filtered = ListFilter(hidden).feed(event)
+    filtered = stream().feed(event)
     lines = [line[6:] for line in filtered.split(b"\n") if line]
     assert listed_names(json.loads(b"\n".join(lines))) == ["get_a"]
 
@@ -152,7 +164,7 @@ def test_a_list_over_several_data_lines_is_filtered() -> None:
 )
 def test_other_events_pass_unchanged(event: bytes) -> None:
     """Keep-alives, priming events, endpoints and notifications are not rewritten."""
-    assert ListFilter(hidden).feed(event) == event
+    assert stream().feed(event) == event
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
@@ -161,12 +173,11 @@ def test_a_stream_may_be_cut_anywhere(end: str) -> None:
     ping = f": ping{end}{end}".encode()
     listed = f"event: message{end}data: {json.dumps(list_answer('x', 'get_ä'))}{end}{end}".encode()
     whole = ping + listed + ping + b"data: cut"
-    expected = ping + ListFilter(hidden).feed(listed) + ping + b"data: cut"
+    expected = ping + stream().feed(listed) + ping + b"data: cut"
     for cut in range(len(whole) + 1):
-        stream = ListStream(hidden)
-        out = stream.feed(whole[:cut]) + stream.feed(whole[cut:]) + stream.end()
+        pieces = stream()
+        out = pieces.feed(whole[:cut]) + pieces.feed(whole[cut:]) + pieces.end()
         assert out == expected
-    assert ListStream(hidden).feed(listed) == ListFilter(hidden).feed(listed)
 
 
 def test_a_list_of_500_tools_is_filtered_in_milliseconds() -> None:

@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "audit": ("audit", "Verify and read the audit log."),
     "keys": ("keys", "List the provider keys seen; make fingerprints to pin them by."),
     "mcp": ("mcp", "Pin and compare the tools of MCP servers."),
+    "approvals": ("approvals", "List, approve and deny calls that wait for a person."),
     "inject": ("inject", "Patch pods with the sidecar; serve the admission webhook."),
 }
 

@@ -4,18 +4,19 @@ Reading and answering MCP is ``wire``'s work (``wire/jsonrpc``); what is allowed
 policy's. Here is what both need to speak of servers and tools.
 """
 
+from penstock.mcp.answers import EventFilter, judge_document
 from penstock.mcp.headers import follow_edits
 from penstock.mcp.provider_side import ProviderServer, provider_servers
 from penstock.mcp.servers import governs, origin, server_problem, url_of
-from penstock.mcp.tools import ListFilter, ListStream, filter_list_answer, match_tool
+from penstock.mcp.tools import filter_list_answer, match_tool
 
 __all__ = [
-    "ListFilter",
-    "ListStream",
+    "EventFilter",
     "ProviderServer",
     "filter_list_answer",
     "follow_edits",
     "governs",
+    "judge_document",
     "match_tool",
     "origin",
     "provider_servers",

@@ -18,12 +18,8 @@ from penstock.wire.loose import as_dict, as_text
 
 # What a definition consists of. Everything else (``_meta``) reaches neither model nor policy.
 FIELDS = ("title", "description", "inputSchema", "outputSchema", "annotations", "icons")
-# Servers and tools remembered while running; a pod talks to dozens of servers.
-SERVERS_MAX = 1000
-TOOLS_MAX = 10_000
 
 ChangeKind = Literal["added", "removed", "changed"]
-Standing = Literal["pinned", "changed", "unpinned"]
 
 
 @dataclass(slots=True, frozen=True)
@@ -100,33 +96,16 @@ def compare(recorded: Tools, found: Tools) -> list[Change]:
     return changes
 
 
-class PinBook:
-    """Pins in force and what servers showed since: answers at list and at call time.
+def changed_fields(locked: Pin | None, shown: Pin | None) -> tuple[str, ...] | None:
+    """How a tool differs from its pin: names of fields; None when it is as pinned.
 
-    A server is named by its URL without query. Memory is bounded; what does not fit counts
-    as unpinned, which is the cautious answer.
+    What nobody pinned is ``("not pinned",)``. What the server did not show is taken to be as
+    pinned: a client may call without listing, and then no model read a definition.
     """
-
-    def __init__(self, locked: Mapping[str, Tools]) -> None:
-        self._locked = locked
-        self._shown: dict[str, dict[str, str]] = {}
-
-    def see(self, server: str, definitions: Iterable[Any]) -> list[Change]:
-        """Note one page of a server's list; returns the tools that are not as pinned."""
-        found = pins_of(definitions)
-        if server not in self._shown and len(self._shown) >= SERVERS_MAX:
-            return []
-        shown = self._shown.setdefault(server, {})
-        for name, pin in found.items():
-            if name in shown or len(shown) < TOOLS_MAX:
-                shown[name] = pin.hash
-        locked = self._locked.get(server, {})
-        return compare({name: locked[name] for name in found if name in locked}, found)
-
-    def standing(self, server: str, tool: str) -> Standing:
-        """How a tool stands when it is called: as last shown, or as pinned if never shown."""
-        pin = self._locked.get(server, {}).get(tool)
-        if pin is None:
-            return "unpinned"
-        shown = self._shown.get(server, {}).get(tool, pin.hash)
-        return "pinned" if shown == pin.hash else "changed"
+    if locked is None:
+        return ("not pinned",)
+    if shown is None or shown.hash == locked.hash:
+        return None
+    names = sorted(locked.fields.keys() | shown.fields.keys())
+    differing = [n for n in names if locked.fields.get(n) != shown.fields.get(n)]
+    return tuple(differing) or ("name",)

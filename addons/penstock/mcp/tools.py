@@ -17,14 +17,11 @@ from penstock.mcp.servers import wildcard
 from penstock.wire.json_leaves import parse
 from penstock.wire.json_spans import replace_value
 from penstock.wire.loose import as_dict, as_list, as_text
-from penstock.wire.sse import SseParser
 
 # A filtered list may be kept this long by a client: the delay of a revocation in its view.
 TTL_MILLISECONDS_MAX = 60_000
-# No event is longer than the stream itself lets pass; the parser here only takes one apart.
-EVENT_BYTES_MAX = 64 * 2**20
 
-Hidden = Callable[[str], bool]
+Hidden = Callable[[Any], bool]
 
 
 def match_tool(patterns: Iterable[str], name: str) -> bool:
@@ -36,12 +33,11 @@ def match_tool(patterns: Iterable[str], name: str) -> bool:
 
 
 def filter_list_answer(body: bytes, hidden: Hidden, member: str = "tools") -> bytes:
-    """A JSON answer without the elements of ``result.<member>`` whose name is hidden.
+    """A JSON answer without the elements of ``result.<member>`` that are hidden.
 
-    ``hidden`` is asked once for each name. An element without a readable name cannot be
-    judged and is taken out. An answer without such a list comes back as it is. A list that
-    parsers could read differently (duplicate keys) becomes a JSON-RPC error: what was judged
-    must be what arrives.
+    ``hidden`` is asked once for each element. An answer without such a list comes back as it
+    is. A list that parsers could read differently (duplicate keys) becomes a JSON-RPC error:
+    what was judged must be what arrives.
     """
     if member.encode() not in body and b"\\" not in body:
         return body
@@ -60,58 +56,8 @@ def filter_list_answer(body: bytes, hidden: Hidden, member: str = "tools") -> by
     return body
 
 
-class ListFilter:
-    """Filters list answers inside an event stream, one event in, the same event out."""
-
-    def __init__(self, hidden: Hidden, member: str = "tools") -> None:
-        self._hidden = hidden
-        self._member = member
-
-    def feed(self, event: bytes) -> bytes:
-        """The bytes of one whole SSE event, its lists filtered; any other event unchanged."""
-        if self._member.encode() not in event and b"\\" not in event:
-            return event
-        parser = SseParser(EVENT_BYTES_MAX)
-        pieces = []
-        for piece in [*parser.feed(event), *parser.end()]:
-            data = piece.data
-            fresh = data if data is None else filter_list_answer(data, self._hidden, self._member)
-            pieces.append(
-                piece.raw if data is None or fresh == data else piece.rebuild(fresh or b"")
-            )
-        return b"".join(pieces)
-
-
-class ListStream:
-    """Filters list answers in an event stream that comes in pieces of any size.
-
-    Whole events leave in the call that completes them; only the beginning of an event waits.
-    """
-
-    def __init__(self, hidden: Hidden, member: str = "tools") -> None:
-        self._filter = ListFilter(hidden, member)
-        self._parser = SseParser(EVENT_BYTES_MAX)
-
-    @property
-    def problem(self) -> str | None:
-        """Why the stream cannot be read on, None while it can."""
-        return self._parser.problem
-
-    def feed(self, data: bytes) -> bytes:
-        """The events that ``data`` completes, their lists filtered."""
-        return b"".join(self._filter.feed(event.raw) for event in self._parser.feed(data))
-
-    def end(self) -> bytes:
-        """An event without its blank line; clients drop it, its bytes are filtered all the same."""
-        return b"".join(self._filter.feed(event.raw) for event in self._parser.end())
-
-
 def _without(body: bytes, path: tuple[str | int, ...], listed: list[Any], hidden: Hidden) -> bytes:
-    removed = []
-    for index, element in enumerate(listed):
-        name = as_text(as_dict(element).get("name"))
-        if name is None or hidden(name):
-            removed.append(index)
+    removed = [index for index, element in enumerate(listed) if hidden(element)]
     return without_elements(body, path, listed, removed) if removed else body
 
 

@@ -211,8 +211,11 @@ class Judge:
     def tools(self) -> None:
         if not self.policy.tools:
             return
-        for rule, why in tool_denials(self.applying(self.policy.tools), self.call):
-            self.deny(rule, why)
+        rules = self.applying(self.policy.tools)
+        for denial in tool_denials(rules, self.call, self.state, self.policy.hash):
+            if denial.ticket and denial.rule.enforced and self.decision.refusal is None:
+                self.decision.ticket = denial.ticket
+            self.deny(denial.rule, denial.why, denial.hidden)
 
     # ------------------------------------------------------------------ content
 
@@ -267,12 +270,12 @@ class Judge:
 
     # ------------------------------------------------------------------ what is written down
 
-    def deny(self, rule: Rule[Any], why: str) -> None:
+    def deny(self, rule: Rule[Any], why: str, hidden: bool = False) -> None:
         self.note(rule.verb, rule.id, "deny", why, rule.enforced)
         if rule.enforced:
             self.decision.edits.clear()
             if self.decision.refusal is None:
-                self.decision.refusal = policy_refusal(rule, why, self.call)
+                self.decision.refusal = policy_refusal(rule, why, self.call, hidden)
 
     def note(self, verb: str, rule: str, verdict: Verdict, why: str, enforced: bool) -> None:
         note(self.decision, Reason(rule, verb, verdict, why, enforced))

@@ -65,3 +65,4 @@ class Decision:
     restored: int = 0  # placeholders put back into the answer
     failures: list[str] = field(default_factory=list)  # rules that could not be evaluated
     policy_hash: str = ""
+    ticket: str = ""  # under which a person may allow the refused call

@@ -1,16 +1,54 @@
-"""Which MCP tools a call may use: on the path, and on the provider's side of a model call."""
+"""What an MCP call may use: on the path, and on the provider's side of a model call."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Iterator, Sequence
+from hashlib import blake2b
+from typing import NamedTuple
 
-from penstock.exchange import Exchange
+from penstock.exchange import Caller, Exchange, McpCall
 from penstock.mcp import provider_servers
+from penstock.mcp.pins import changed_fields
 from penstock.policy.call import Call
-from penstock.policy.policy import Rule
-from penstock.policy.rules.tools import Tools, server_url
+from penstock.policy.policy import Policy, Rule
+from penstock.policy.rules.tools import Thing, Tools, server_url
+from penstock.policy.state import State
 
 CALL = "tools/call"
+# Names come from callers and servers; a longer one is not repeated whole.
+NAME_CHARACTERS_MAX = 80
+TICKET_BYTES = 8
+# Which feature a method belongs to, by its beginning; what is not here is always allowed.
+FEATURE_OF = {
+    "sampling/": "sampling",
+    "elicitation/": "elicitation",
+    "roots/": "roots",
+    "completion/": "completion",
+    "logging/": "logging",
+    "tasks/": "tasks",
+    "subscriptions/": "subscriptions",
+    "resources/subscribe": "subscriptions",
+}
+
+
+class Denial(NamedTuple):
+    """A rule that refuses, and why. ``hidden``: as if the thing did not exist."""
+
+    rule: Rule[Tools]
+    why: str
+    hidden: bool = False
+    ticket: str = ""  # a person may allow it under this ticket
+
+
+def asker(caller: Caller) -> str:
+    """Who talks to both models and servers: a pod, or one process where there are no pods.
+
+    Without the credential: a model and a server are called with different ones.
+    """
+    workload, process = caller.workload, caller.process
+    pid = None if workload.pod or process is None else process.pid
+    return json.dumps([workload.namespace, workload.pod or workload.name, pid])
 
 
 def tools_called(exchange: Exchange) -> list[str]:
@@ -26,81 +64,199 @@ def tools_called(exchange: Exchange) -> list[str]:
     return names
 
 
-def tool_denials(rules: Sequence[Rule[Tools]], call: Call) -> list[tuple[Rule[Tools], str]]:
-    """Every rule that refuses the call's tools, and why.
+def feature_of(method: str) -> str | None:
+    """The feature a method belongs to, None for the protocol's own."""
+    return next((name for head, name in FEATURE_OF.items() if method.startswith(head)), None)
+
+
+def tool_denials(
+    rules: Sequence[Rule[Tools]], call: Call, state: State, policy_hash: str
+) -> list[Denial]:
+    """Every rule that refuses the call, and why.
 
     Rules that only watch are judged together with those that act, but never instead of them:
     what they would grant or refuse does not change what the acting ones say.
     """
+
+    def denials(of: Sequence[Rule[Tools]]) -> list[Denial]:
+        if call.exchange.mcp is None:
+            return _provider_side_denials(of, call.exchange)
+        return list(_denials(of, call, call.exchange.mcp, state, policy_hash))
+
     enforced = [rule for rule in rules if rule.enforced]
-    denials = _denials(enforced, call)
-    if not denials and len(enforced) < len(rules):
-        denials = [denial for denial in _denials(rules, call) if not denial[0].enforced]
-    return denials
+    found = denials(enforced)
+    if not found and len(enforced) < len(rules):
+        found = [denial for denial in denials(rules) if not denial.rule.enforced]
+    return found
 
 
-def _denials(rules: Sequence[Rule[Tools]], call: Call) -> list[tuple[Rule[Tools], str]]:
-    if call.exchange.mcp is None:
-        return _provider_side_denials(rules, call.exchange)
-    about = _about(rules, server_url(call))
-    names = tools_called(call.exchange) if about else []
-    return [denial for name in names if (denial := refused(about, name)) is not None]
-
-
-def _about(rules: Sequence[Rule[Tools]], url: str | None) -> list[Rule[Tools]]:
-    return [rule for rule in rules if rule.act.speaks_of(url)]
-
-
-def refused(about: Sequence[Rule[Tools]], name: str) -> tuple[Rule[Tools], str] | None:
-    """The rule that refuses a tool, None when it may be called.
-
-    ``about`` are the rules that speak of the server. A deny list wins; where there is an
-    allow list, what no list names is refused.
-    """
+def _denials(
+    rules: Sequence[Rule[Tools]], call: Call, mcp: McpCall, state: State, policy_hash: str
+) -> Iterator[Denial]:
+    url = server_url(call)
+    about = rules_about(rules, url)
+    if not about:
+        return
+    names = tools_called(call.exchange)
+    used: list[tuple[Thing, str]] = [("tool", name) for name in names]
+    if task_tool := _task_tool(call.exchange, state, url):
+        used.append(("tool", task_tool))
+    if mcp.resource_uri is not None:
+        used.append(("resource", mcp.resource_uri))
+    if mcp.prompt is not None:
+        used.append(("prompt", mcp.prompt))
+    for thing, name in used:
+        denial = refused(about, thing, name)
+        if denial is None and thing == "tool":
+            denial = not_as_pinned(about, url, name, state)
+        if denial is not None:
+            yield denial
+    yield from (d for method in mcp.methods if (d := feature_refused(about, method)))
     for rule in about:
-        if rule.act.denies(name):
-            return rule, "the tool is denied"
-    listing = [rule for rule in about if rule.act.allow is not None]
-    if listing and not any(rule.act.admits(name) for rule in listing):
-        # One that only watches is named first: with the acting ones alone the tool was granted.
-        listing.sort(key=lambda rule: rule.enforced)
-        return listing[0], "the tool is not on the list of what is allowed"
+        if names and (denial := _call_refused(rule, call, mcp, state, policy_hash)):
+            yield denial
+
+
+def _call_refused(
+    rule: Rule[Tools], call: Call, mcp: McpCall, state: State, policy_hash: str
+) -> Denial | None:
+    """What a rule asks of a tool call besides the tool's name."""
+    act, tool = rule.act, mcp.tool or ""
+    if act.max_argument_bytes is not None:
+        size = len(json.dumps(mcp.arguments, ensure_ascii=False, separators=(",", ":")).encode())
+        if size > act.max_argument_bytes:
+            return Denial(rule, f"the arguments are larger than {act.max_argument_bytes} bytes")
+    if act.require == "model_request" and not state.memory.was_asked(asker(call.caller), tool):
+        return Denial(rule, "no model asked for this call")
+    if act.approve is not None and act.approve.match(tool):
+        ticket = ticket_of(call, mcp, state.caller_key, policy_hash)
+        if not state.approved(ticket):
+            return Denial(
+                rule, f"the call needs a person's approval, ticket {ticket}", False, ticket
+            )
     return None
 
 
-def _provider_side_denials(
-    rules: Sequence[Rule[Tools]], exchange: Exchange
-) -> list[tuple[Rule[Tools], str]]:
+def ticket_of(call: Call, mcp: McpCall, caller_key: str, policy_hash: str) -> str:
+    """The one call an approval is for: caller, server, tool, arguments and policy together."""
+    bound = [caller_key, server_url(call), mcp.tool, mcp.arguments, policy_hash]
+    text = json.dumps(bound, sort_keys=True).encode()
+    return blake2b(text, digest_size=TICKET_BYTES).hexdigest()
+
+
+def _task_tool(exchange: Exchange, state: State, url: str) -> str | None:
+    """The tool whose deferred result a request asks for."""
+    document = exchange.document
+    if not isinstance(document, dict) or document.get("method") not in (
+        "tasks/get",
+        "tasks/result",
+    ):
+        return None
+    parameters = document.get("params")
+    task = parameters.get("taskId") if isinstance(parameters, dict) else None
+    return state.memory.tool_of_task(url, task) if isinstance(task, str) else None
+
+
+def rules_about(rules: Sequence[Rule[Tools]], url: str | None) -> list[Rule[Tools]]:
+    """The rules that speak of the server at ``url``."""
+    return [rule for rule in rules if rule.act.speaks_of(url)]
+
+
+def refused(about: Sequence[Rule[Tools]], thing: Thing, name: str) -> Denial | None:
+    """The rule that refuses a tool, resource or prompt; None when it may be used.
+
+    ``about`` are the rules that speak of the server. A deny list wins; where there is a
+    list of what may be used, what no list names is refused.
+    """
+    for rule in about:
+        if rule.act.denies(thing, name):
+            return Denial(rule, f"the {thing} is denied")
+    listing = [rule for rule in about if rule.act.listing(thing) is not None]
+    if listing and not any(rule.act.admits(thing, name) for rule in listing):
+        # One that only watches is named first: with the acting ones alone the tool was granted.
+        listing.sort(key=lambda rule: rule.enforced)
+        return Denial(listing[0], f"the {thing} is not on the list of what is allowed")
+    return None
+
+
+def not_as_pinned(about: Sequence[Rule[Tools]], url: str, tool: str, state: State) -> Denial | None:
+    """The first rule whose lock file knows the tool otherwise, unless it only alerts."""
+    for rule in about:
+        if rule.act.pins is None or rule.act.on_change == "alert":
+            continue
+        if why := changed(rule, url, tool, state):
+            return Denial(rule, why, rule.act.on_change == "hide")
+    return None
+
+
+def changed(rule: Rule[Tools], url: str, tool: str, state: State) -> str | None:
+    """What is not as pinned, by the names of its fields; None when all is."""
+    assert rule.act.pins is not None  # asked for rules with a lock file
+    fields = changed_fields(rule.act.pins.pin(url, tool), state.memory.shown(url, tool))
+    if fields is None:
+        return None
+    named = tool[:NAME_CHARACTERS_MAX]
+    if fields == ("not pinned",):
+        return f"the tool '{named}' is not in the lock file"
+    return f"the tool '{named}' changed since it was pinned: {', '.join(fields)}"
+
+
+def feature_refused(about: Sequence[Rule[Tools]], method: str) -> Denial | None:
+    """The rule that does not let the two sides use this method's feature."""
+    feature = feature_of(method)
+    if feature is None:
+        return None
+    limiting = [rule for rule in about if rule.act.features is not None]
+    if not limiting or any(feature in (rule.act.features or ()) for rule in limiting):
+        return None
+    return Denial(limiting[0], f"{feature} is not on the list of what is allowed")
+
+
+def _provider_side_denials(rules: Sequence[Rule[Tools]], exchange: Exchange) -> list[Denial]:
     """A model call that hands the provider MCP servers must grant only tools the rules allow."""
     denials = []
     for server in provider_servers(exchange) if rules else ():
-        about = _about(rules, server.url)
+        about = rules_about(rules, server.url)
         if not about:
             continue
         if server.allowed is None:
             if refused_somewhere(about):
                 why = "the call lets the provider use every tool of a governed MCP server"
-                denials.append((about[0], why))
+                denials.append(Denial(about[0], why))
             continue
-        denials += [d for name in server.allowed if (d := refused(about, name)) is not None]
+        denials += [d for name in server.allowed if (d := refused(about, "tool", name))]
+        unseen = next((rule for rule in about if out_of_sight(rule.act)), None)
+        if unseen is not None:
+            why = "the provider would call the server itself, where the rule cannot be kept"
+            denials.append(Denial(unseen, why))
     return denials
+
+
+def out_of_sight(act: Tools) -> bool:
+    """True for what can only be kept where the call itself is seen."""
+    beyond = act.pins if act.on_change != "alert" else None
+    return any(
+        one is not None
+        for one in (beyond, act.approve, act.require, act.max_argument_bytes, act.max_result_bytes)
+    )
 
 
 def refused_somewhere(about: Sequence[Rule[Tools]]) -> bool:
     """False when the rules together let every tool through."""
     listing = [rule.act.allow for rule in about if rule.act.allow is not None]
     everything = not listing or any("*" in allow.patterns for allow in listing)
+    if any(out_of_sight(rule.act) for rule in about):
+        return True
     return not everything or any(rule.act.deny is not None for rule in about)
 
 
-def hidden_tools(rules: Sequence[Rule[Tools]], call: Call) -> Callable[[str], bool] | None:
-    """What a tool list of this server must not show; None when nothing is hidden.
+def acting_rules(policy: Policy, call: Call) -> list[Rule[Tools]]:
+    """The rules about the call's server that act whatever the call says.
 
     A rule with a condition hides nothing: it may hold for the next call and not for this one.
     Its calls are checked all the same.
     """
     if call.exchange.mcp is None:
-        return None
-    acting = [rule for rule in rules if rule.enforced and rule.when is None]
-    about = _about(acting, server_url(call))
-    return (lambda name: refused(about, name) is not None) if about else None
+        return []
+    acting = [rule for rule in policy.tools if rule.enforced and rule.when is None]
+    return rules_about(acting, server_url(call))

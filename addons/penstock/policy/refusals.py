@@ -19,12 +19,21 @@ def text(rule_id: str, why: str, what_to_do: str | None) -> str:
     return f"Refused by policy rule '{rule_id}': {why}." + (f" {what_to_do}" if what_to_do else "")
 
 
-def policy_refusal(rule: Rule[Any], why: str, call: Call) -> Refusal:
-    """403 in the API's own shape; an MCP call is answered in the form its rule chose."""
+def policy_refusal(rule: Rule[Any], why: str, call: Call, hidden: bool = False) -> Refusal:
+    """403 in the API's own shape; an MCP call is answered in the form its rule chose.
+
+    ``hidden``: as if the thing that was asked for did not exist, whatever the rule chose.
+    """
     form = rule.act.refuse if isinstance(rule.act, Tools) else ""
     message = text(rule.id, why, rule.message)
     return Refusal(
-        403, "policy_denied", message, rule.id, call.id, form=form, call=call.exchange.mcp
+        403,
+        "policy_denied",
+        message,
+        rule.id,
+        call.id,
+        form="hidden" if hidden else form,
+        call=call.exchange.mcp,
     )
 
 

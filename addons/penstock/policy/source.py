@@ -34,8 +34,10 @@ class PolicySource:
     def __init__(self, paths: Sequence[Path | str]) -> None:
         """``paths`` are files or names of shipped policies; none means ``default``."""
         self.paths = resolve(paths)
+        self.also_read: tuple[Path, ...] = ()
         self.stamp = self.stamps()
         self.policy = load(self.paths)
+        self.also_read = self.policy.also_read  # the next look reads once more, and watches them
         self.loads = 1
         self.refusals = 0
         self.problems: tuple[Problem, ...] = ()
@@ -53,6 +55,8 @@ class PolicySource:
             self.problems = error.problems
             return False
         self.problems = ()
+        if policy.also_read != self.also_read:
+            self.also_read, self.stamp = policy.also_read, ()
         if policy.hash == self.policy.hash:
             return False
         self.policy = policy
@@ -73,4 +77,4 @@ class PolicySource:
                 return None
             return found.st_ino, found.st_size, found.st_mtime_ns
 
-        return tuple(stamp(path) for path in self.paths)
+        return tuple(stamp(path) for path in (*self.paths, *self.also_read))

@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import Protocol
 
 from penstock.exchange import Finding, Zone
+from penstock.mcp.memory import Memory
 from penstock.meter.quotas import Claim, Exceeded, Reservation
 from penstock.policy.call import Call
 from penstock.route.health import Board
@@ -53,6 +54,17 @@ class State(Protocol):
     @property
     def board(self) -> Board:
         """How the targets of routes stand: health, load, room."""
+
+    @property
+    def caller_key(self) -> str:
+        """Whose call it is: the parts of the caller that stay the same over a conversation."""
+
+    @property
+    def memory(self) -> Memory:
+        """What MCP servers showed and models asked for."""
+
+    def approved(self, ticket: str) -> bool:
+        """True when a person allowed the call this ticket is for, and it was not made yet."""
 
     def findings(self, text: str, zone: Zone) -> Sequence[Finding]:
         """What the detectors find in ``text``: sorted, memoised by the owner."""

@@ -22,7 +22,6 @@ from penstock.policy.call import kind_of
 from penstock.policy.decide import decide, decide_answer
 from penstock.policy.decision import Decision
 from penstock.policy.dry_state import DryState
-from penstock.policy.grants import tools_called
 from penstock.policy.load import load
 from penstock.policy.policy import Policy
 from penstock.policy.recorded import call_of, request_of
@@ -220,7 +219,9 @@ def rules_reached(policy: Policy, call: Any, decision: Decision) -> set[str]:
         if rule.act.covers(kind) and rule.act.admits(call):
             reached.add(rule.id)
     for tools in policy.tools:
-        if tools.act.speaks_of(server_url(call)) and tools_called(call.exchange):
+        mcp = call.exchange.mcp
+        used = mcp is not None and (mcp.tool or mcp.resource_uri or mcp.prompt)
+        if used and tools.act.speaks_of(server_url(call)):
             reached.add(tools.id)
     return reached
 

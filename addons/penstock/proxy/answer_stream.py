@@ -12,7 +12,7 @@ from typing import Any
 
 from penstock.detect.steps import ScanStep
 from penstock.exchange import HttpAnswer
-from penstock.mcp import ListStream
+from penstock.mcp import EventFilter
 from penstock.policy.decision import Decision, Reason
 from penstock.proxy.call import LiveCall
 from penstock.proxy.capture import decoded_body
@@ -51,7 +51,7 @@ class AnswerTransform:
         self.headers = headers
         self.framing = framing
         self.stream: AnswerStream | None = None
-        self.lists: ListStream | None = None
+        self.messages: EventFilter | None = None
         self.decoder: Decoder | None = None
         self.whole: list[bytes] | None = None  # no stream after all: one document, kept to its end
         self.whole_bytes = 0
@@ -63,8 +63,8 @@ class AnswerTransform:
 
     def open(self, framing: Framing) -> None:
         live, coding = self.live, self.headers.get("content-encoding", "")
-        if live.hidden is not None and framing == "sse":
-            self.lists = ListStream(live.hidden)
+        if live.mcp_answer is not None and framing == "sse":
+            self.messages = EventFilter(live.mcp_answer, live.call.exchange.mcp)
             if coding not in ("", "identity"):
                 self.decoder, coding = Decoder(coding, DECODED_BYTES_MAX), ""
         self.stream = AnswerStream(
@@ -110,19 +110,25 @@ class AnswerTransform:
         began = time.perf_counter()
         try:
             if self.stream is not None:
-                rest = self.stream.feed(self.lists.end()) if self.lists is not None else []
+                rest = self.stream.feed(self.messages.end()) if self.messages is not None else []
                 return self.stopped(rest + self.stream.end())
             return self.judged() if self.whole else []
         finally:
             self.live.own_seconds += time.perf_counter() - began
 
     def filtered(self, chunk: bytes) -> bytes:
-        """The chunk without the tools this caller must not see in a list."""
-        if self.lists is None:
+        """The chunk without what an MCP server may not say to this caller."""
+        if self.messages is None:
             return chunk
-        plain = self.lists.feed(self.decoder.feed(chunk) if self.decoder else chunk)
-        if self.lists.problem is not None:
+        plain = self.messages.feed(self.decoder.feed(chunk) if self.decoder else chunk)
+        if self.messages.problem is not None:
             raise ValueError("the event stream cannot be read on, so its lists cannot be judged")
+        verdict = self.messages.verdict
+        if verdict is not None:
+            self.live.outcome = "refused"
+            self.finished = self.finished or self.messages.over
+            if self.live.answer_decision is not None:
+                self.live.answer_decision.verdict = self.live.answer_decision.would = "deny"
         return plain
 
     def sniff(self, chunk: bytes) -> None:
@@ -190,7 +196,7 @@ class AnswerTransform:
 
         Not tool lists: what is hidden there stays hidden.
         """
-        if self.lists is not None:
+        if self.messages is not None:
             self.finished = True
             return self.failed(ValueError())
         if self.stream is not None:

@@ -18,6 +18,7 @@ from mitmproxy import http
 from penstock.exchange import HttpRequest
 from penstock.policy.call import Call
 from penstock.policy.decision import Decision
+from penstock.policy.mcp_answer import McpAnswer
 from penstock.proxy.problem import CHECK_FAILED
 from penstock.record.record import Outcome
 from penstock.wire.family import Channel, Family
@@ -50,7 +51,7 @@ class LiveCall:
     subject: str | None = field(default=None, repr=False)  # the token the caller proved itself by
     echoes: Echoes | None = None  # the real key in use, which must not come back
     coding: str = ""  # content coding of the answer that was taken off because of it
-    hidden: Callable[[str], bool] | None = None  # MCP tools its lists must not show
+    mcp_answer: McpAnswer | None = None  # what of an MCP answer may be shown
     hides_usage_chunk: bool = False  # we asked for it, the caller did not
     cuts: frozenset[str] = frozenset()  # limits that end the answer when they are reached
     attempts: CallAttempts | None = None  # of a routed call: which targets were asked
@@ -75,7 +76,7 @@ class LiveCall:
     @property
     def may_change_answer(self) -> bool:
         """True when some rule may change a byte of the answer."""
-        return bool(self.scanner_for or self.hidden or self.hides_usage_chunk or self.cuts)
+        return bool(self.scanner_for or self.mcp_answer or self.hides_usage_chunk or self.cuts)
 
     @property
     def answered_well(self) -> bool:

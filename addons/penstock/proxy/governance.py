@@ -22,6 +22,8 @@ from penstock.detect.placeholders import Vault
 from penstock.detect.stream import prepare
 from penstock.detect.stream import scanner as stream_scanner
 from penstock.exchange import Caller, Finding, Usage, Workload, Zone
+from penstock.mcp.approvals import Approvals
+from penstock.mcp.memory import Memory
 from penstock.meter.estimator import Estimator, output_cap
 from penstock.meter.prices import Prices
 from penstock.meter.quotas import Claim, Quotas
@@ -39,10 +41,10 @@ from penstock.route.health import Board
 from penstock.wire.channel_text import ChannelScanner
 
 if TYPE_CHECKING:
-    from penstock.route.credentials.store import Credentials
-
     from penstock.caller.identity import CallerCheck
     from penstock.proxy.authenticate import Authentication
+    from penstock.route.credentials.store import Credentials
+
 # Hosts whose interception was decided; a laptop meets some hundred, an attacker any number.
 WISHES_MAX = 4096
 DIGEST_BYTES = 8
@@ -67,6 +69,7 @@ class Governance:
         quotas: Quotas,
         recorder: Recorder,
         can_record: Callable[[], bool],
+        approvals: Approvals,
     ) -> None:
         self.source = source
         self.mode = mode
@@ -74,8 +77,10 @@ class Governance:
         self.quotas = quotas
         self.recorder = recorder
         self.store: Store | None = None  # what limits are shared through
+        self.approvals = approvals
         self.can_record = can_record  # False while the audit log cannot be written
         self.vault = Vault(keys.placeholders)
+        self.memory = Memory()
         self.estimator = Estimator()
         self.board = Board()
         self.retries = RetryBudget()
@@ -85,12 +90,12 @@ class Governance:
         self.processes = None if self.workload.pod else ProcessFinder()
         self.wishes: OrderedDict[tuple[str, int], Wish] = OrderedDict()
         self._credentials: Credentials | None = None
+        self.authentication: Authentication | None = None
         self.last_state: tuple[Caller, CallState] | None = None
         self.adopt(source.policy)
 
     def adopt(self, policy: Policy) -> None:
         """Make ``policy`` the one in force. Calls under way keep the decision they have."""
-        self.authentication: Authentication | None = None
         self.policy = policy.with_mode(self.mode) if self.mode else policy
         # Secrets are looked for under every policy: nothing recorded may hold one.
         self.detectors = Detectors(sorted({*self.policy.finding_types, *ALWAYS_FOUND}))
@@ -102,15 +107,10 @@ class Governance:
         self.wishes.clear()
         self.governs_other = governs_other(self.policy)
 
+        self.authenticate(self.policy.callers)
         if self._credentials is not None:
             self._credentials.keep({rule.act.spec for rule in self.policy.credentials})
 
-    @property
-    def credentials(self) -> Credentials:
-        self.authenticate(self.policy.callers)
-        """The real keys; made when the first call needs one."""
-        if self._credentials is None:
-            from penstock.route.credentials.store import Credentials
     def authenticate(self, check: CallerCheck | None) -> None:
         """Ask callers for what ``check`` says; proofs stay good where it stays the same."""
         if check is None:
@@ -120,6 +120,11 @@ class Governance:
 
             self.authentication = Authentication(check)
 
+    @property
+    def credentials(self) -> Credentials:
+        """The real keys; made when the first call needs one."""
+        if self._credentials is None:
+            from penstock.route.credentials.store import Credentials
 
             self._credentials = Credentials()
         return self._credentials
@@ -234,6 +239,13 @@ class CallState:
     @property
     def board(self) -> Board:
         return self.governance.board
+
+    @property
+    def memory(self) -> Memory:
+        return self.governance.memory
+
+    def approved(self, ticket: str) -> bool:
+        return self.governance.approvals.approved(ticket)
 
     def findings(self, text: str, zone: Zone) -> Sequence[Finding]:
         return self.governance.memo.scan(text, zone)

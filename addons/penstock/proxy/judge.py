@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 
 from penstock.exchange import HttpAnswer
-from penstock.mcp import filter_list_answer
+from penstock.mcp import judge_document
 from penstock.policy.decide import decide_answer
 from penstock.policy.decision import Decision
 from penstock.proxy.call import LiveCall
@@ -48,8 +48,11 @@ def judge(
     if decision.verdict == "deny":
         return refuse(live, decision)
     body = edits.apply(answer.body, decision.edits) if decision.edits else answer.body
-    if live.hidden is not None:
-        body = filter_list_answer(body, live.hidden)
+    if live.mcp_answer is not None:
+        body, verdict = judge_document(body, live.mcp_answer, live.call.exchange.mcp)
+        if verdict is not None:
+            decision.verdict, decision.refusal = "deny", verdict.refusal
+            return refuse(live, decision)
     live.answer_edits = len(decision.edits)
     return Judged(body=body) if body != answer.body else AS_IT_CAME
 

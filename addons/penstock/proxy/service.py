@@ -24,6 +24,7 @@ from mitmproxy import http
 
 from penstock.caller import workload_from
 from penstock.exchange import Finding
+from penstock.mcp.approvals import APPROVALS, Approvals
 from penstock.meter.journal import SAVE_SECONDS, Journal
 from penstock.meter.quotas import Quotas
 from penstock.meter.shared import SharedQuotas
@@ -96,6 +97,7 @@ class Service:
             quotas=Quotas() if url is None else SharedQuotas(),
             recorder=self.recording.recorder,
             can_record=lambda: self.recording.audit.available,
+            approvals=Approvals(state / APPROVALS),
         )
         if url is not None and isinstance(self.governance.quotas, SharedQuotas):
             on_error = source.policy.on_store_error

@@ -1,11 +1,20 @@
-"""``tools``: which tools of an MCP server may be seen and called."""
+"""``tools``: which tools, resources and prompts of an MCP server may be seen and used.
+
+Also what the server may ask of its client, how large arguments and results may be, and
+whether definitions must be those of a lock file.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Literal
 
 from penstock.mcp import governs, server_problem, url_of
+from penstock.mcp.lock import load as load_lock
+from penstock.mcp.pins import Pin
 from penstock.policy.call import Call
 from penstock.policy.globs import Globs, covers
 from penstock.policy.keys import Key
@@ -13,16 +22,49 @@ from penstock.policy.read import Section
 from penstock.policy.rules.kind import Kind
 
 Form = Literal["hidden", "advise", "error"]
+OnChange = Literal["alert", "hide", "deny"]
+Thing = Literal["tool", "resource", "prompt"]
 EVERY_SERVER = "*"
+# What one side may ask of the other besides tools, resources and prompts.
+FEATURES = (
+    "sampling", "elicitation", "roots", "completion", "logging", "tasks", "subscriptions",
+)  # fmt: skip
+# A rule says something with at least one of these.
+EFFECTS = (
+    "allow", "deny", "resources", "prompts", "features",
+    "max_argument_bytes", "max_result_bytes", "pins", "approve", "require",
+)  # fmt: skip
+
+
+@dataclass(slots=True, frozen=True)
+class Locked:
+    """The pins of a lock file. Two are the same when they come from the same bytes."""
+
+    path: Path
+    digest: str
+    servers: Mapping[str, Mapping[str, Pin]] = field(compare=False, repr=False)
+
+    def pin(self, url: str, tool: str) -> Pin | None:
+        """The tool as it was recorded for the server at ``url``."""
+        return self.servers.get(url, {}).get(tool)
 
 
 @dataclass(slots=True, frozen=True)
 class Tools:
-    """``allow`` None: every tool that is not denied. ``server`` ``*``: every server."""
+    """A list that is None leaves its kind of thing alone. ``server`` ``*``: every server."""
 
     server: str = EVERY_SERVER
     allow: Globs | None = None
     deny: Globs | None = None
+    resources: Globs | None = None
+    prompts: Globs | None = None
+    features: tuple[str, ...] | None = None
+    max_argument_bytes: int | None = None
+    max_result_bytes: int | None = None
+    pins: Locked | None = None
+    on_change: OnChange = "deny"
+    approve: Globs | None = None
+    require: Literal["model_request"] | None = None
     refuse: Form = "advise"
 
     def speaks_of(self, url: str | None) -> bool:
@@ -34,13 +76,18 @@ class Tools:
             return self.server == EVERY_SERVER
         return governs(self.server, url)
 
-    def denies(self, tool: str) -> bool:
+    def denies(self, thing: Thing, name: str) -> bool:
         """True when the rule's deny list names the tool."""
-        return self.deny is not None and self.deny.match(tool)
+        return thing == "tool" and self.deny is not None and self.deny.match(name)
 
-    def admits(self, tool: str) -> bool:
-        """True when the rule's allow list names the tool."""
-        return self.allow is not None and self.allow.match(tool)
+    def listing(self, thing: Thing) -> Globs | None:
+        """The list of what may be used, for one kind of thing."""
+        return {"tool": self.allow, "resource": self.resources, "prompt": self.prompts}[thing]
+
+    def admits(self, thing: Thing, name: str) -> bool:
+        """True when the rule's list names it."""
+        listed = self.listing(thing)
+        return listed is not None and listed.match(name)
 
 
 def server_url(call: Call) -> str:
@@ -53,33 +100,95 @@ def build(section: Section) -> Tools | None:
     """The rule of a ``tools`` section."""
     values = section.values
     allow, deny = values.get("allow"), values.get("deny")
-    if "allow" not in section.lines and "deny" not in section.lines:
-        section.report("a tools rule needs 'allow' or 'deny': a list of tool names")
+    if not any(name in section.lines for name in EFFECTS):
+        section.report(
+            "a tools rule needs 'allow' or 'deny': a list of tool names; "
+            f"or one of {', '.join(EFFECTS[2:])}"
+        )
         return None
     if allow and deny and all(covers(deny, pattern) for pattern in allow):
         section.report("every tool that is allowed is denied too: the list has no effect", "allow")
-    if deny == ():
-        section.report("an empty list denies nothing", "deny")
+    for name in ("deny", "approve"):
+        if values.get(name) == ():
+            section.report(f"an empty list {_EMPTY[name]} nothing", name)
+    if "on_change" in values and "pins" not in section.lines:
+        section.report("has no effect without 'pins'", "on_change")
     server = values.get("server", EVERY_SERVER)
     wrong = server_problem(server)
     if wrong is not None:
         section.report(wrong, "server")
+    lists: dict[str, Any] = {
+        name: Globs(values[name], fold=False)
+        for name in ("allow", "deny", "resources", "prompts", "approve")
+        if name in values
+    }
+    plain = ("features", "max_argument_bytes", "max_result_bytes", "on_change", "require", "refuse")
     return Tools(
         server,
-        Globs(allow, fold=False) if allow is not None else None,
-        Globs(deny, fold=False) if deny is not None else None,
-        values.get("refuse", "advise"),
+        pins=_locked(section) if "pins" in values else None,
+        **lists,
+        **{name: values[name] for name in plain if name in values},
     )
+
+
+_EMPTY = {"deny": "denies", "approve": "asks for"}
+
+
+def _locked(section: Section) -> Locked | None:
+    """The lock file a rule names, relative to the policy's own folder."""
+    path = Path(section.reader.file).parent / section.values["pins"]
+    try:
+        return Locked(path, *load_lock_file(path))
+    except OSError as error:
+        section.report(f"{path} cannot be read: {error.strerror or error}", "pins")
+    except ValueError as error:
+        section.report(str(error), "pins")
+    return None
+
+
+def load_lock_file(path: Path) -> tuple[str, Mapping[str, Mapping[str, Pin]]]:
+    """Digest and pins of a lock file; raises OSError and ValueError."""
+    return blake2b(path.read_bytes(), digest_size=16).hexdigest(), load_lock(path)
+
+
+def pinned(act: Hashable) -> Locked | None:
+    """The lock file of a rule's act, if it has one."""
+    return act.pins if isinstance(act, Tools) else None
 
 
 KIND = Kind(
     "tools",
-    "Which tools of an MCP server may be seen and called. With an allow list, the server's "
-    "other tools are refused and left out of its lists.",
+    "Which tools, resources and prompts of an MCP server may be seen and used. With a list, the "
+    "server's others are refused and left out of its lists.",
     (
         Key("server", "text", "The server's URL, or a pattern for it. Default: every server."),
         Key("allow", "globs", "Tools that may be called; an empty list allows none."),
         Key("deny", "globs", "Tools that may not, whatever else allows them."),
+        Key("resources", "globs", "URIs of resources that may be read; an empty list allows none."),
+        Key("prompts", "globs", "Prompts that may be got; an empty list allows none."),
+        Key(
+            "features",
+            "choices",
+            "What server and client may ask of each other besides; the others are refused.",
+            FEATURES,
+        ),
+        Key("max_argument_bytes", "count", "Largest arguments of one call, as compact JSON."),
+        Key("max_result_bytes", "count", "Largest result of one call; larger ones are refused."),
+        Key("pins", "text", "A lock file (penstock mcp pin), beside the policy."),
+        Key(
+            "on_change",
+            "choice",
+            "A tool that is not as pinned: deny (default) and hide refuse it and leave it out of "
+            "lists, hide as if there were none; alert only tells.",
+            ("alert", "hide", "deny"),
+        ),
+        Key("approve", "globs", "Tools a person has to agree to, call by call."),
+        Key(
+            "require",
+            "choice",
+            "model_request: a tool may be called only after a model asked for it.",
+            ("model_request",),
+        ),
         Key(
             "refuse",
             "choice",

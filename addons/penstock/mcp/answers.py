@@ -1,0 +1,112 @@
+"""Take an MCP server's answers apart, let rules judge each message, put them together again.
+
+A message that is refused is replaced by the refusal under the call's own id; what lists may
+not show leaves them element by element. All other bytes stay as they came.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
+
+from penstock.exchange import McpCall
+from penstock.mcp.tools import filter_list_answer
+from penstock.wire.family import Refusal
+from penstock.wire.json_leaves import parse
+from penstock.wire.jsonrpc_refusal import refusal_document
+from penstock.wire.loose import as_dict
+from penstock.wire.sse import SseParser
+
+# No event is longer than the stream itself lets pass; the parser here only takes one apart.
+EVENT_BYTES_MAX = 64 * 2**20
+LISTS = ("tools", "resources", "resourceTemplates", "prompts")
+# A message without one of these holds no list, no task and no request of the server's.
+_TELLING = (
+    *(b'"%s"' % name.encode() for name in LISTS),
+    b'"taskId"', b'"inputRequests"', b'"method"', b"\\u",
+)  # fmt: skip
+
+
+@dataclass(slots=True, frozen=True)
+class Verdict:
+    """A refusal in place of a message. ``ends``: nothing of the stream may follow it."""
+
+    refusal: Refusal
+    ends: bool = False
+
+
+class Rules(Protocol):
+    """What is asked about the messages of one answer."""
+
+    bytes_max: int | None
+
+    def judge(self, message: dict[str, Any], size: int) -> Verdict | None:
+        """A refusal in place of ``message``, which is ``size`` bytes long."""
+        ...
+
+    def hidden(self, member: str, element: Any) -> bool:
+        """True for an element of the list ``member`` that may not be shown."""
+        ...
+
+
+def judge_document(body: bytes, rules: Rules, call: McpCall | None) -> tuple[bytes, Verdict | None]:
+    """A JSON answer (one message or a batch) as it may leave, and what was refused of it.
+
+    A refused message without a call to answer (a server's request on a stream of its own)
+    leaves nothing.
+    """
+    small = rules.bytes_max is None or len(body) <= rules.bytes_max
+    if small and not any(mark in body for mark in _TELLING):
+        return body, None
+    reading = parse(body)
+    document = reading.value
+    for message in document if isinstance(document, list) else [document]:
+        verdict = rules.judge(as_dict(message), len(body)) if message else None
+        if verdict is not None:
+            answerable = call is not None and any(ident is not None for ident in call.ids)
+            return refusal_document(verdict.refusal, call) if answerable else b"", verdict
+    for member in LISTS:
+        body = filter_list_answer(body, partial(rules.hidden, member), member)
+    return body, None
+
+
+class EventFilter:
+    """Judges the messages inside an event stream that comes in pieces of any size.
+
+    Whole events leave in the call that completes them; only the beginning of an event waits.
+    """
+
+    def __init__(self, rules: Rules, call: McpCall | None) -> None:
+        self.rules, self.call = rules, call
+        self.verdict: Verdict | None = None  # the last refusal
+        self.over = False  # the call was answered by it, and nothing may follow
+        self._parser = SseParser(EVENT_BYTES_MAX)
+
+    @property
+    def problem(self) -> str | None:
+        """Why the stream cannot be read on, None while it can."""
+        return self._parser.problem
+
+    def feed(self, data: bytes) -> bytes:
+        """The events that ``data`` completes, judged."""
+        return self._judged(self._parser.feed(data))
+
+    def end(self) -> bytes:
+        """An event without its blank line; clients drop it, it is judged all the same."""
+        return self._judged(self._parser.end())
+
+    def _judged(self, events: Any) -> bytes:
+        out = []
+        for event in events:
+            if self.over:
+                break
+            if event.data is None:
+                out.append(event.raw)
+                continue
+            fresh, verdict = judge_document(event.data, self.rules, self.call)
+            self.verdict = verdict or self.verdict
+            self.over = verdict is not None and verdict.ends and bool(fresh)
+            if fresh or not event.data:
+                out.append(event.raw if fresh == event.data else event.rebuild(fresh))
+        return b"".join(out)

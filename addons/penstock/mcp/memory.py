@@ -1,0 +1,118 @@
+"""What is remembered between MCP calls: tools as last shown, tasks, what models asked for.
+
+Everything is bounded in number and age, per process, and forgotten with it. What does not fit
+or was never seen counts as unknown, which is the cautious answer. Holds no text of a call.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from penstock.mcp.names import skeleton
+from penstock.mcp.pins import Pin, pins_of
+
+# A pod talks to dozens of servers with some hundred tools together.
+SERVERS_MAX = 1000
+TOOLS_MAX = 10_000
+# Tasks whose result may still come, and calls models asked for that were not made yet.
+TASKS_MAX = 10_000
+ASKED_MAX = 10_000
+# A task's result is fetched within a day; a model's wish is followed within minutes, or a
+# person was asked in between.
+TASK_SECONDS = 86_400.0
+ASKED_SECONDS = 900.0
+# Clients put the server's name before a tool's: mcp__github__get_me, github.get_me, github-get_me.
+_SEPARATORS = "_.-/:"
+
+
+class Memory:
+    """One per process. ``clock`` is monotonic, in seconds."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._shown: dict[str, dict[str, Pin]] = {}
+        self._looks: dict[str, set[tuple[str, str]]] = {}
+        self._tools = 0
+        self._tasks: OrderedDict[tuple[str, str], tuple[str, float]] = OrderedDict()
+        self._asked: OrderedDict[tuple[str, str], list[float]] = OrderedDict()
+
+    # ------------------------------------------------------------------ definitions
+
+    def see(self, server: str, definitions: Iterable[Any]) -> list[str]:
+        """Note one page of a server's tools; a sentence for each new name that may deceive."""
+        if server not in self._shown and len(self._shown) >= SERVERS_MAX:
+            return []
+        shown = self._shown.setdefault(server, {})
+        alarms = []
+        for name, pin in pins_of(definitions).items():
+            if name not in shown:
+                if self._tools >= TOOLS_MAX:
+                    continue
+                self._tools += 1
+                alarms += self._deceives(server, name)
+            shown[name] = Pin(name, pin.hash, pin.fields)  # without its texts
+        return alarms
+
+    def _deceives(self, server: str, name: str) -> list[str]:
+        alike = self._looks.setdefault(skeleton(name), set())
+        others = sorted(alike)
+        alike.add((server, name))
+        found = []
+        if any(of != server and other == name for of, other in others):
+            found.append(f"the tool {name!r} is offered by another server too")
+        if any(other != name for _, other in others):
+            found.append(f"the tool {name!r} looks like another tool's name")
+        return found
+
+    def shown(self, server: str, tool: str) -> Pin | None:
+        """The tool as the server last showed it; None when it did not."""
+        return self._shown.get(server, {}).get(tool)
+
+    # ------------------------------------------------------------------ deferred results
+
+    def start_task(self, server: str, task: str, tool: str) -> None:
+        """A call of ``tool`` was answered with a task: its result comes later."""
+        self._tasks[(server, task)] = tool, self._clock() + TASK_SECONDS
+        while len(self._tasks) > TASKS_MAX:
+            self._tasks.popitem(last=False)
+
+    def tool_of_task(self, server: str, task: str) -> str | None:
+        """The tool a task runs; None when it is not known (any more)."""
+        tool, until = self._tasks.get((server, task), (None, 0.0))
+        return tool if until > self._clock() else None
+
+    # ------------------------------------------------------------------ what models asked for
+
+    def model_asks(self, caller: str, tools: Iterable[str]) -> None:
+        """A model's answer asked ``caller`` for these tool calls."""
+        until = self._clock() + ASKED_SECONDS
+        for tool in tools:
+            self._asked.setdefault((caller, tool), []).append(until)
+            self._asked.move_to_end((caller, tool))
+        while len(self._asked) > ASKED_MAX:
+            self._asked.popitem(last=False)
+
+    def was_asked(self, caller: str, tool: str, take: bool = False) -> bool:
+        """True when a model asked for ``tool`` and no call used that up; ``take`` uses it up.
+
+        Clients prefix names with the server's; what follows the prefix has to be the name.
+        """
+        now = self._clock()
+        for (of, name), waiting in self._asked.items():
+            if of != caller or not _means(name, tool):
+                continue
+            waiting[:] = [until for until in waiting if until > now]
+            if waiting:
+                if take:
+                    del waiting[0]
+                return True
+        return False
+
+
+def _means(asked: str, tool: str) -> bool:
+    if asked == tool:
+        return True
+    return asked.endswith(tool) and asked[-len(tool) - 1] in _SEPARATORS

@@ -1,0 +1,150 @@
+"""What of an MCP server's answers a caller may get: lists, results, the server's own requests.
+
+Made once for a call; asked for each message of its answer, plain or streamed. Content is
+``answer.py``'s; this looks at names, sizes and methods.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from penstock.mcp.answers import Verdict
+from penstock.policy.call import Call
+from penstock.policy.decide import Judge
+from penstock.policy.decision import Reason
+from penstock.policy.grants import (
+    Denial,
+    acting_rules,
+    changed,
+    feature_refused,
+    not_as_pinned,
+    refused,
+    rules_about,
+)
+from penstock.policy.policy import Policy, Rule
+from penstock.policy.refusals import policy_refusal
+from penstock.policy.rules.tools import Thing, Tools, server_url
+from penstock.policy.state import State
+from penstock.wire.loose import as_dict, as_text
+
+Tell = Callable[[Reason], None]
+LOOK_ALIKE = "penstock.look-alike"
+# What is listed under which member of a result, and what names it.
+MEMBERS: Mapping[str, tuple[Thing, str]] = {
+    "tools": ("tool", "name"),
+    "resources": ("resource", "uri"),
+    "resourceTemplates": ("resource", "uriTemplate"),
+    "prompts": ("prompt", "name"),
+}
+
+
+class McpAnswer:
+    """``mcp.answers.Rules`` for one call. ``tell`` takes the reasons to be recorded."""
+
+    def __init__(self, policy: Policy, call: Call, state: State, now: float, tell: Tell) -> None:
+        judge = Judge(policy, call, state, now)
+        self.call, self.state, self.tell = call, state, tell
+        self.url = server_url(call)
+        self.acting = acting_rules(policy, call)
+        self.applying = rules_about(judge.applying(policy.tools), self.url)
+        sizes = [
+            r.act.max_result_bytes for r in self.applying if r.act.max_result_bytes is not None
+        ]
+        self.bytes_max = min(sizes) if sizes else None
+
+    def changes(self) -> bool:
+        """False when nothing in the answer can be refused or left out."""
+        return bool(self.acting) or any(rule.enforced for rule in self.applying)
+
+    def judge(self, message: dict[str, Any], size: int) -> Verdict | None:
+        """A refusal in place of one message of the server; None where it may go on."""
+        for method in methods_of(message):
+            denial = feature_refused(self._enforced(), method)
+            if denial is not None:
+                return self._refuse(denial, ends="method" in message)
+        for rule in self.applying:
+            limit = rule.act.max_result_bytes
+            if limit is not None and size > limit and ("result" in message or "error" in message):
+                denial = Denial(rule, f"the result is larger than {limit} bytes")
+                if rule.enforced:
+                    return self._refuse(denial)
+                self._note(denial)
+        self._remember(as_dict(message.get("result")))
+        return None
+
+    def hidden(self, member: str, element: Any) -> bool:
+        """True for an element of a list that may not be shown. One without a name cannot be."""
+        thing, key = MEMBERS[member]
+        name = as_text(as_dict(element).get(key))
+        if name is None:
+            return True
+        if member == "resourceTemplates":
+            return not self._reachable(name)
+        if refused(self.acting, thing, name):
+            return True
+        if thing != "tool":
+            return False
+        denial = not_as_pinned(self.acting, self.url, name, self.state)
+        if denial is not None:
+            self._note(denial)
+        return denial is not None
+
+    def _reachable(self, template: str) -> bool:
+        """True when some URI of the template may be read, as far as their beginnings tell."""
+        listing = [rule.act.resources for rule in self.acting if rule.act.resources is not None]
+        head = template.partition("{")[0]
+        return not listing or any(
+            start.startswith(head) or head.startswith(start)
+            for globs in listing
+            for start in (_fixed(pattern) for pattern in globs.patterns)
+        )
+
+    def _remember(self, result: dict[str, Any]) -> None:
+        """Tools as shown, and tasks that were started; alarms and alerts are told."""
+        listed = result.get("tools")
+        if isinstance(listed, list):
+            for alarm in self.state.memory.see(self.url, listed):
+                self.tell(Reason(LOOK_ALIKE, "tools", "allow", alarm, enforced=False))
+            self._alert(listed)
+        mcp = self.call.exchange.mcp
+        task = as_text(as_dict(result.get("task")).get("taskId")) or as_text(result.get("taskId"))
+        if task and mcp is not None and mcp.tool:
+            self.state.memory.start_task(self.url, task, mcp.tool)
+
+    def _alert(self, listed: list[Any]) -> None:
+        alerting = [r for r in self.applying if r.act.pins is not None]
+        for rule in alerting:
+            if rule.enforced and rule.act.on_change != "alert":
+                continue  # told where the tool is hidden
+            for element in listed:
+                name = as_text(as_dict(element).get("name")) or ""
+                if why := changed(rule, self.url, name, self.state):
+                    self.tell(Reason(rule.id, "tools", "allow", why, rule.enforced))
+
+    def _enforced(self) -> list[Rule[Tools]]:
+        return [rule for rule in self.applying if rule.enforced]
+
+    def _refuse(self, denial: Denial, ends: bool = False) -> Verdict:
+        self._note(denial)
+        return Verdict(policy_refusal(denial.rule, denial.why, self.call, denial.hidden), ends)
+
+    def _note(self, denial: Denial) -> None:
+        rule = denial.rule
+        self.tell(Reason(rule.id, "tools", "deny", denial.why, rule.enforced))
+
+
+def methods_of(message: dict[str, Any]) -> list[str]:
+    """What the server asks of the client: directly, or inside an ``input_required`` result."""
+    method = as_text(message.get("method"))
+    if method is not None:
+        return [method] if "id" in message else []
+    requests = as_dict(as_dict(message.get("result")).get("inputRequests"))
+    asked = (as_text(as_dict(one).get("method")) for one in requests.values())
+    return [method for method in asked if method]
+
+
+def _fixed(pattern: str) -> str:
+    """The beginning of a glob before its first wildcard."""
+    return re.split(r"[*?[]", pattern, maxsplit=1)[0]

@@ -1,0 +1,71 @@
+"""What is remembered between calls: bounded, expiring, and never a text."""
+
+from __future__ import annotations
+
+from penstock.mcp.memory import ASKED_SECONDS, Memory
+
+TOOL = {"name": "search", "description": "Finds things.", "inputSchema": {"type": "object"}}
+URL = "https://a.example/mcp"
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_the_last_shown_definition_counts() -> None:
+    """A later list replaces an earlier one; the texts themselves are not kept."""
+    memory = Memory()
+    memory.see(URL, [TOOL])
+    first = memory.shown(URL, "search")
+    memory.see(URL, [{**TOOL, "description": "evil"}])
+    second = memory.shown(URL, "search")
+    assert first and second and first.hash != second.hash
+    assert second.description is None and memory.shown("https://b.example", "search") is None
+
+
+def test_names_that_deceive_are_told_once() -> None:
+    """One name from two servers, and a name that only looks like another."""
+    memory = Memory()
+    assert memory.see(URL, [{"name": "send_mail"}]) == []
+    (again,) = memory.see("https://b.example/mcp", [{"name": "send_mail"}])
+    assert "another server" in again
+    (alike,) = memory.see(URL, [{"name": "send_m\u0430il"}])
+    assert "looks like" in alike
+    assert memory.see(URL, [{"name": "send_mail"}]) == []
+
+
+def test_invented_servers_and_tools_do_not_grow_memory() -> None:
+    """The memory of what was shown is bounded by servers and tools."""
+    memory = Memory()
+    for number in range(1500):
+        memory.see(f"https://s{number}.example", [TOOL])
+    memory.see("https://s1.example", [{"name": f"t{number}"} for number in range(20_000)])
+    assert len(memory._shown) == 1000
+    assert sum(len(tools) for tools in memory._shown.values()) == 10_000
+
+
+def test_a_model_request_is_used_once_and_expires() -> None:
+    """One wish allows one call, by its caller, for a quarter of an hour."""
+    clock = Clock()
+    memory = Memory(clock)
+    memory.model_asks("app", ["mcp__shop__search"])
+    assert not memory.was_asked("other", "search")
+    assert not memory.was_asked("app", "earch")
+    assert memory.was_asked("app", "search")
+    assert memory.was_asked("app", "search", take=True)
+    assert not memory.was_asked("app", "search")
+    memory.model_asks("app", ["search"])
+    clock.now += ASKED_SECONDS + 1
+    assert not memory.was_asked("app", "search")
+
+
+def test_tasks_are_forgotten_oldest_first() -> None:
+    """A server that invents tasks pushes out old ones, and memory stays flat."""
+    memory = Memory()
+    for number in range(10_001):
+        memory.start_task(URL, str(number), "search")
+    assert memory.tool_of_task(URL, "0") is None
+    assert memory.tool_of_task(URL, "10000") == "search"
