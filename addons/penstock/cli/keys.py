@@ -80,6 +80,18 @@ def fingerprint() -> None:
     click.echo(fingerprint_of(key, keys.fingerprint))
 
 
+@command.command(epilog="Example: penstock keys password --name ada >> /etc/penstock/callers")
+@click.option("--name", required=True, help="The caller's name, as it stands in the proxy's URL.")
+def password(name: str) -> None:
+    """Print a line for a password file (callers: {passwords: FILE}); the password is read from
+    stdin (asked for without echo at a terminal)."""
+    from penstock.caller.passwords import hashed
+
+    if not name or ":" in name or name.startswith("#") or name != name.strip():
+        raise click.UsageError("a name has no colon, no blank around it and no # in front")
+    click.echo(f"{name}:{hashed(_secret('Password: '))}")
+
+
 class _Unusable(click.ClickException):
     exit_code = 2
 

@@ -118,7 +118,6 @@ class Authentication:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.check = check
-        self.refused = 0
         self._clock = clock
         self._keys = Keys(check.jwt, fetch, clock) if check.jwt is not None else None
         self._proofs: OrderedDict[bytes, tuple[float, Identity]] = OrderedDict()

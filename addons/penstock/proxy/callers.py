@@ -87,7 +87,7 @@ class Callers:
     def not_proved(self, flow: http.HTTPFlow, authentication: Authentication, why: str) -> None:
         """Refuse, where the policy is enforced; elsewhere the caller stays unknown."""
         if self.governance.policy.mode == "enforce":
-            authentication.refused += 1
+            self.governance.callers_refused += 1
             flow.response = challenge(authentication, why)
 
 

@@ -91,6 +91,7 @@ class Governance:
         self.wishes: OrderedDict[tuple[str, int], Wish] = OrderedDict()
         self._credentials: Credentials | None = None
         self.authentication: Authentication | None = None
+        self.callers_refused = 0  # did not prove who they are
         self.last_state: tuple[Caller, CallState] | None = None
         self.adopt(source.policy)
 

@@ -71,6 +71,7 @@ class Service:
     journal: Journal = field(init=False)
     refusals: Counter[str] = field(default_factory=Counter)
     errors: int = 0  # checks that raised
+    watches_callers: bool = False
     watches_credentials: bool = False
     ready: bool = False
     listening: Listening | None = None
@@ -214,6 +215,14 @@ class Service:
     def note_policy(self) -> None:
         policy = self.governance.policy
         self.recording.metrics.policy_loaded(policy.hash, policy.mode, time.time())
+        if policy.callers is not None and not self.watches_callers:
+            self.watches_callers = True
+            self.recording.metrics.watch(
+                "penstock_callers_refused",
+                "Connections and calls refused because the caller did not prove who it is.",
+                "counter",
+                lambda: float(self.governance.callers_refused),
+            )
         if policy.credentials and not self.watches_credentials:
             self.watches_credentials = True
             watch_credentials(self.recording.metrics, self.governance.credentials)
