@@ -83,6 +83,12 @@ class Caller:
     credentials: tuple[str, ...] = ()  # of every key the call carries, that one first
     claims: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def team(self) -> str | None:
+        """The workload's label ``team``, else the caller's claim of that name."""
+        claim = self.claims.get("team")
+        return self.workload.labels.get("team") or (claim if isinstance(claim, str) else None)
+
 
 Category = Literal[
     "llm_api",
@@ -273,6 +279,7 @@ class McpCall:
     rpc_error_code: int | None = None
     is_error: bool | None = None
     result_text: str | None = None
+    notes: list[str] = field(default_factory=list)  # what rules saw: names of tools and fields
 
 
 @dataclass(slots=True)

@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "detectors": ("detectors", "List and show the detectors."),
     "discover": ("discover", "Report which AI services are used, and by whom."),
     "audit": ("audit", "Verify and read the audit log."),
+    "spend": ("spend", "Add up what calls cost, by team, user, model, day."),
     "keys": ("keys", "List the provider keys seen; make fingerprints to pin them by."),
     "mcp": ("mcp", "Pin and compare the tools of MCP servers."),
     "approvals": ("approvals", "List, approve and deny calls that wait for a person."),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from penstock.record.verify import Report
 
 PIPE_COLUMNS = 160  # a table in a pipe is read by people with wide windows, or by grep
-SPANS = {"m": 60, "h": 3600, "d": 86_400}
 
 
 @click.group(
@@ -101,13 +99,14 @@ def show(
 
     JSON is one line per call, as recorded.
     """
+    from penstock.cli.moment import moment
     from penstock.record.audit import rotated_files
     from penstock.record.show import Filter, calls_of, last
 
     if not files:
         log = _default_log()
         files = (*rotated_files(log), log)
-    calls = last(calls_of(files), Filter(**wanted, since=_moment(since)), count)
+    calls = last(calls_of(files), Filter(**wanted, since=moment(since)), count)
     if form == "json":
         for call in calls:
             click.echo(json.dumps(call, ensure_ascii=False))
@@ -168,20 +167,6 @@ def _text(report: Report, files: list[Path]) -> str:
     if report.missing:
         lines.append(f"The log says of {report.missing} calls that it could not write them.")
     return "\n".join(lines)
-
-
-def _moment(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    if text[:-1].isdecimal() and text[-1] in SPANS:
-        return datetime.now(UTC) - timedelta(seconds=int(text[:-1]) * SPANS[text[-1]])
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise click.BadParameter(
-            f"{text!r} is not 30m, 2h, 7d or a time", param_hint="--since"
-        ) from None
-    return moment if moment.tzinfo else moment.astimezone()
 
 
 def _print_table(calls: list[dict[str, Any]]) -> None:

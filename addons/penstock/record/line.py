@@ -108,6 +108,7 @@ def _caller(caller: Caller) -> dict[str, Any]:
         namespace=workload.namespace,
         pod=workload.pod,
         service_account=workload.service_account,
+        team=caller.team,
         user=caller.user,
         agent=caller.agent,
         session=caller.session,
@@ -130,6 +131,7 @@ def _mcp(mcp: McpCall) -> dict[str, Any]:
         tools_listed=mcp.tools_listed,
         error_code=mcp.rpc_error_code,
         is_error=mcp.is_error,
+        notes=mcp.notes or None,
     )
 
 

@@ -36,19 +36,12 @@ def _workload(call: Call) -> str:
     return f"{workload.namespace or ''}/{workload.name or ''}" if workload.name else ""
 
 
-def _team(call: Call) -> str:
-    """The workload's label ``team``, else the caller's claim of that name."""
-    claim = call.caller.claims.get("team")
-    label = call.caller.workload.labels.get("team")
-    return label or (claim if isinstance(claim, str) else "")
-
-
 # A value nobody knows is "": callers without a name share one amount.
 SCOPES: dict[str, Callable[[Call], str]] = {
     "workload": _workload,
     "namespace": lambda call: call.caller.workload.namespace or "",
     "service_account": lambda call: call.caller.workload.service_account or "",
-    "team": _team,
+    "team": lambda call: call.caller.team or "",
     "user": lambda call: call.caller.user or "",
     "agent": lambda call: call.caller.agent or "",
     "session": lambda call: call.caller.session or "",
