@@ -23,6 +23,7 @@ import bench_upstream
 from mitmproxy import connection, http
 
 from penstock.exchange import Workload
+from penstock.mcp.approvals import APPROVALS, Approvals
 from penstock.meter.quotas import Quotas
 from penstock.policy.source import PolicySource
 from penstock.proxy import keys
@@ -52,6 +53,7 @@ def governance(folder: Path, policy: Path) -> Governance:
             keys=keys.load_or_create(folder),
             workload=Workload(),
             quotas=Quotas(),
+            approvals=Approvals(folder / APPROVALS),
             recorder=recording.recorder,
             can_record=lambda: recording.audit.available,
         )
