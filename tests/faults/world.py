@@ -7,6 +7,7 @@ came back is compared on the wire.
 from __future__ import annotations
 
 import json
+import os
 import socket
 import time
 from collections.abc import Iterator, Sequence
@@ -40,7 +41,9 @@ OBSERVE = POLICY.replace("mode: enforce", "mode: observe")
 
 
 # On this path the interpreter finds the traps of ``injected/sitecustomize.py``.
-INJECTED = str(Path(__file__).parent / "injected")
+INJECTED = os.pathsep.join(
+    [str(Path(__file__).parent / "injected"), os.environ.get("PYTHONPATH", "")]
+)
 
 
 @dataclass

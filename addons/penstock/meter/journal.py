@@ -48,7 +48,7 @@ class Journal:
             raise ValueError(f"{self._path} is too large for a journal of budgets")
         try:
             rows = [_row(values) for values in json.loads(content)["budgets"]]
-        except (KeyError, TypeError, IndexError, InvalidOperation) as error:
+        except (ValueError, KeyError, TypeError, IndexError, InvalidOperation) as error:
             raise ValueError(f"{self._path} is not a journal of budgets") from error
         return quotas.restore(now, rows)
 

@@ -58,7 +58,12 @@ class Admin:
         # Named as TCP, because asyncio switches delays off for such sockets only.
         self.socket = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.socket.bind((host, port))
+        try:
+            self.socket.bind((host, port))
+        except OSError as error:
+            self.socket.close()
+            why = error.strerror or "not an address"
+            raise OSError(f"cannot listen on the admin address {host}:{port}: {why}") from error
         self.address: tuple[str, int] = self.socket.getsockname()[:2]
         routes = [
             Route("/healthz", self.health),

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from time import monotonic
 from typing import Any
 
-from mitmproxy import version
+from mitmproxy import ctx, version
 from mitmproxy.addons import core, disable_h2c
 from mitmproxy.master import Master
 from mitmproxy.options import Options
@@ -127,8 +127,15 @@ class _Ready:
 
     def running(self) -> None:
         """The ports are open."""
-        if not self._listeners.failed:
+        if self._listeners.failed:
+            return
+        try:
             self._runtime.callbacks.ready(self._listeners.listening())
+        except OSError as error:
+            # Nobody would learn where it listens: an error now, not a process nobody finds.
+            logger.error("the start could not be announced: %s", error)
+            self._listeners.failed = True
+            ctx.master.shutdown()
 
 
 async def _sweep(runtime: Runtime, listeners: Listeners) -> None:
