@@ -163,7 +163,25 @@ def test_an_upstream_connection_idle_for_long_is_not_used_again(
 class Call:
     waiting_since = 0.0
     head_received = False
+    patience: float | None = None
     client_id = "c"
+
+
+def test_a_call_with_less_patience_is_met_in_its_time() -> None:
+    """A routed call waits shorter for a head, not between bytes, and hurries the sweep."""
+    deadlines = Deadlines(Limits(first_byte_seconds=600, idle_seconds=300))
+    assert deadlines.sweep_seconds == 5
+    call, patient = Call(), Call()
+    call.patience = 2.0
+    deadlines.start(call)
+    deadlines.start(patient)
+    assert deadlines.hurried.is_set() and deadlines.sweep_seconds == 0.25
+    now = call.waiting_since
+    assert list(deadlines.expired(now + 1.9)) == []
+    assert list(deadlines.expired(now + 2.1)) == [call]
+    deadlines.start(call)
+    call.head_received = True
+    assert list(deadlines.expired(call.waiting_since + 299)) == []
 
 
 def test_each_missed_deadline_is_reported_once() -> None:

@@ -1,7 +1,8 @@
 """The attempts of one call: which target is next, whether there may be a next, what came of each.
 
 Made by the addon ``Route`` from the decision's plan; the engine (``failover``) asks it. It keeps
-the rows of the Record and tells the process's health board; it never sees a connection.
+the rows of the Record and tells the process's health board, in seconds since the epoch as the
+decision reads it; it never sees a connection.
 """
 
 from __future__ import annotations
@@ -89,7 +90,7 @@ class CallAttempts:
         self._open = self._under_way = True
         self._parser, self._first_bytes = None, 0
         self.patience = self._plan.attempt_seconds if self._left else None
-        self._board.begin(choice.name, self._began)
+        self._board.begin(choice.name, time.time())
 
     def failed(self, code: str) -> bool:
         """The attempt ended with this problem; True when another one is to begin."""
@@ -99,7 +100,7 @@ class CallAttempts:
             self._known(code, None, "failed")
         else:  # it had begun to answer
             assert self._choice is not None  # an attempt is under way
-            self._board.answered(self._choice.name, time.monotonic(), "failed")
+            self._board.answered(self._choice.name, time.time(), "failed")
         row = self.rows[-1]
         row.outcome, row.billed = code, billed_by_problem(code)
         self._over()
@@ -155,7 +156,7 @@ class CallAttempts:
         elif outcome == "cut" and row.outcome == "answered":
             row.outcome = "cut"
             assert self._choice is not None  # an attempt is under way
-            self._board.answered(self._choice.name, time.monotonic(), "failed")
+            self._board.answered(self._choice.name, time.time(), "failed")
         self._over()
 
     # ------------------------------------------------------------------ inside
@@ -175,12 +176,12 @@ class CallAttempts:
             return
         assert self._choice is not None  # an attempt is under way
         self._open = False
-        now, row = time.monotonic(), self.rows[-1]
+        row = self.rows[-1]
         row.outcome, row.status = word, status
-        row.seconds = now - self._began
+        row.seconds = time.monotonic() - self._began
         if status is not None:
             row.billed = billed_by_status(status)
-        self._board.answered(self._choice.name, now, outcome, row.seconds)
+        self._board.answered(self._choice.name, time.time(), outcome, row.seconds)
 
     def _over(self) -> None:
         """The attempt is over."""
@@ -191,15 +192,13 @@ class CallAttempts:
     def _note_room(self, outcome: Outcome, headers: Mapping[str, str]) -> None:
         """Remember what the provider says about its limits."""
         assert self._choice is not None  # an attempt is under way
-        now, clock = time.monotonic(), time.time()
-        name, model = self._choice.name, self._choice.model
+        now, name, model = time.time(), self._choice.name, self._choice.model
         if outcome == "limited":
-            wait = said.retry_after(headers, clock)
-            self._board.limit(
-                name, model, 0, now + (NO_WORD_SECONDS if wait is None else wait), now
-            )
-        elif (room := said.room(headers, clock)) is not None:
-            self._board.limit(name, model, room[0], now + room[1] - clock, now)
+            wait = said.retry_after(headers, now)
+            until = now + (NO_WORD_SECONDS if wait is None else wait)
+            self._board.limit(name, model, 0, until, now)
+        elif (room := said.room(headers, now)) is not None:
+            self._board.limit(name, model, *room, now)
 
 
 def put(flow: http.HTTPFlow, form: Form) -> None:
