@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from penstock.cli.demo.certificate import write_server_certificate
 from tests.harness import Upstream, running_penstock
+from tests.proxy import planting
 from tests.proxy.replay import Client, Exchange, Recorded, differences, exchange_of
 
 EVERYTHING = """
@@ -35,9 +37,14 @@ rules:
 
 
 def replayed(
-    folder: Path, policy: str, exchanges: list[Exchange], *, narrows_coding: bool = False
+    folder: Path,
+    policy: str,
+    exchanges: list[Exchange],
+    *,
+    narrows_coding: bool = False,
+    arriving: dict[str, Exchange] | None = None,
 ) -> dict[str, list[str]]:
-    """Differences by exchange id; empty when all is as it was."""
+    """Differences by exchange id; empty when all is as it was, or as in ``arriving``."""
     hosts = sorted({exchange.host for exchange in exchanges})
     folder.mkdir(parents=True, exist_ok=True)
     ca, certificate, key = write_server_certificate(folder, hosts)
@@ -55,7 +62,8 @@ def replayed(
                 continue
             if narrows_coding and upstream.got:
                 put_back_coding(exchange, upstream.got.headers)
-            if wrong := differences(exchange, upstream.got, answer):
+            wanted = arriving[exchange.id] if arriving else exchange
+            if wrong := differences(wanted, upstream.got, answer):
                 found[exchange.id] = wrong
         client.close()
     upstream.close()
@@ -101,3 +109,34 @@ def test_recorded_traffic_passes_a_policy_that_finds_nothing(
         if "content-encoding" not in line["response"]["headers"] and is_what_it_says(line)
     ]
     assert replayed(tmp_path, FINDS_NOTHING, exchanges, narrows_coding=True) == {}
+
+
+@pytest.mark.parametrize(
+    ("plant", "where", "least"),
+    [
+        (planting.planted_request, "request", 150),
+        (planting.planted_answer, "response", 80),
+        (planting.planted_stream, "response", 50),
+    ],
+    ids=["request", "answer", "stream"],
+)
+def test_one_changed_leaf_moves_no_other_byte(
+    plant: Callable[[planting.Line], planting.Planted | None],
+    where: str,
+    least: int,
+    recordings: list[dict[str, Any]],
+    tmp_path: Path,
+) -> None:
+    """A token planted in one text of each recording is masked; every other byte is as it was."""
+    planted = [made for line in recordings if is_what_it_says(line) and (made := plant(line))]
+    assert len(planted) >= least, len(planted)
+    sent = [made[0] for made in planted]
+    arriving = {made[1].id: made[1] for made in planted}
+    found = replayed(
+        tmp_path,
+        planting.POLICY.format(where=where),
+        sent,
+        narrows_coding=where == "response",
+        arriving=arriving,
+    )
+    assert found == {}

@@ -24,6 +24,7 @@ from penstock.proxy.judge import Judged, judge
 from penstock.proxy.limit_headers import add_limit_headers
 from penstock.proxy.offload import OFFLOADED_BYTES, offload
 from penstock.proxy.stream import StreamTransform
+from penstock.wire.family import Framing
 
 # Content types that are read whole when they are not a stream; others (audio, images, files)
 # pass as they come and only their size is known.
@@ -62,7 +63,12 @@ class Answer:
                 if live.may_change_answer:
                     response.headers.pop("content-encoding", None)  # it leaves decoded
             elif content_type and not any(kind in content_type for kind in TEXT_TYPES):
-                drive(live, response, AnswerTransform(self.governance, live, headers, None))
+                # A file may be sent as bytes of any kind and be text all the same.
+                looks = live.may_change_answer and "octet-stream" in content_type
+                shown: Framing | None = "none" if looks else None
+                drive(live, response, AnswerTransform(self.governance, live, headers, shown))
+                if looks:
+                    response.headers.pop("content-encoding", None)
 
     def response(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
         live = call_of(flow)

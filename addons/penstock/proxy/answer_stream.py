@@ -75,6 +75,7 @@ class AnswerTransform:
             coding=coding,
             hide=is_usage_only if live.hides_usage_chunk else None,
             on_problem=self.unreadable,
+            on_text=self.cut.hear if self.cut is not None else None,
         )
         live.stop_reading = self.stream.close
 
@@ -92,6 +93,8 @@ class AnswerTransform:
                 return [chunk]
             if self.stream is None and self.whole is None:
                 self.sniff(chunk)
+            if self.framing is None:
+                return [chunk]
             if self.stream is not None:
                 return self.stopped(self.cut_off(self.stream.feed(self.filtered(chunk))))
             return self.keep(chunk)
@@ -139,8 +142,22 @@ class AnswerTransform:
         live.streamed = framing != "none"
         if live.streamed:
             self.open(framing)
+        elif self.is_opaque(chunk):
+            self.framing = None
         else:
             self.whole = []
+
+    def is_opaque(self, chunk: bytes) -> bool:
+        """True when a file of no named kind is no text: nothing in it could be read."""
+        if "octet-stream" not in self.headers.get("content-type", ""):
+            return False
+        if self.headers.get("content-encoding", "identity") == "identity":
+            start = chunk[:SNIFFED_BYTES]
+            known = start.decode("utf-8", "ignore").encode()  # what is no UTF-8 is left out
+            if b"\0" in start or not known.startswith(start[:-3]):
+                return True
+        self.headers = {**self.headers, "content-type": "text/plain"}
+        return False
 
     def keep(self, chunk: bytes) -> list[bytes]:
         """Part of one document. Held back when it may have to change, else only copied."""
