@@ -14,7 +14,7 @@ from penstock.policy.policy import Policy
 from penstock.policy.refusals import text
 from penstock.proxy.call import LiveCall
 from penstock.proxy.governance import Governance, caller_key
-from penstock.proxy.settle import CHARACTERS_PER_TOKEN, spoken_characters
+from penstock.proxy.settle import CHARACTERS_PER_TOKEN
 from penstock.wire.family import Channel, Refusal
 
 # How much an answer grows between two looks at the limits: some 60 tokens.
@@ -27,21 +27,23 @@ class Cut:
     def __init__(self, governance: Governance, live: LiveCall) -> None:
         self.governance = governance
         self.live = live
-        self.looked_at = 0
+        self.said = self.looked_at = 0
         call = live.call
         expected = governance.estimator.estimate(
             caller_key(call.caller), call.exchange.model or "", call.body_bytes, None
         )
         self.input_tokens = expected.input_tokens
 
+    def hear(self, characters: int) -> None:
+        """The answer has grown."""
+        self.said += characters
+
     def exceeded(self) -> Refusal | None:
         """The refusal of the limit that is spent now, None while there is room."""
-        answer = self.live.call.exchange.answer
-        said = spoken_characters(answer) if answer is not None else 0
-        if said - self.looked_at < STEP_CHARACTERS:
+        if self.said - self.looked_at < STEP_CHARACTERS:
             return None
-        self.looked_at = said
-        seen, now = self.seen(said // CHARACTERS_PER_TOKEN), time.time()
+        self.looked_at = self.said
+        seen, now = self.seen(self.said // CHARACTERS_PER_TOKEN), time.time()
         for reservation in self.live.decision.reservations:
             for claim in self.governance.quotas.grow(now, reservation, seen):
                 if claim.rule in self.live.cuts:

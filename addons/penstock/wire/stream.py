@@ -57,6 +57,7 @@ class AnswerStream:
     ``decoded`` is then True (drop the header). ``hide`` names events to drop whole.
     ``on_problem`` is asked when the stream cannot be read on (a limit, a broken frame): a
     Refusal stops it, None passes the rest unread. Without it, an answer under rules stops.
+    ``on_text`` hears how many characters each event brought.
 
     After each call: ``stopped`` is the refusal that ended the stream, if one did (feed no
     more, cancel the upstream); ``problem`` says why reading gave up.
@@ -72,6 +73,7 @@ class AnswerStream:
         coding: str = "",
         hide: Callable[[Any], bool] | None = None,
         on_problem: Callable[[str], Refusal | None] | None = None,
+        on_text: Callable[[int], None] | None = None,
     ) -> None:
         self.stopped: Refusal | None = None
         self.problem: str | None = None
@@ -84,6 +86,7 @@ class AnswerStream:
         self._scanner_for = scanner_for
         self._hide = hide
         self._on_problem = on_problem
+        self._on_text = on_text
         self._apart = framing == "message"  # each piece of output is a message of its own
         self._passes = scanner_for is None and hide is None
         self._decoder: content_coding.Decoder | None = None
@@ -179,6 +182,8 @@ class AnswerStream:
         self._answer.events += 1
         document = read_document(data)
         deltas = self._reader.event(frame.name, document)
+        if self._on_text is not None:
+            self._on_text(sum(len(delta.text) for delta in deltas if not delta.total))
         if not deltas:
             deltas = unclaimed(document)
         return document, deltas
