@@ -45,7 +45,7 @@ def answer_scanner(
         parts: list[ChannelScanner] = []
         if rules:
             reaction = Reaction(rules, call, state, decision, channel)
-            parts.append(Reacting(state.scanner(reaction.types, reaction.react, channel.nested)))
+            parts.append(Reacting(state.scanner(reaction.types, reaction.react, channel)))
         restorer = None if is_signed(channel.zone, call) else state.restorer(channel.nested)
         if restorer is not None:
             parts.append(Restoring(restorer, decision))

@@ -21,6 +21,7 @@ from penstock.policy.policy import Policy
 from penstock.policy.state import Estimate, Replace
 from penstock.route.health import Board
 from penstock.wire.channel_text import ChannelScanner
+from penstock.wire.family import Channel
 
 KEY = b"penstock policy tests and replay"  # public: nothing made with it is a secret
 CALLER = "dry"
@@ -54,8 +55,10 @@ class DryState:
     def restorer(self, nested: bool) -> ChannelScanner | None:
         return self._vault.restorer(CALLER, nested) if self._vault.holds(CALLER) else None
 
-    def scanner(self, types: Sequence[str], replace: Replace, nested: bool) -> ChannelScanner:
-        return stream_scanner(self._detectors, types, replace, nested)
+    def scanner(
+        self, types: Sequence[str], replace: Replace, channel: Channel
+    ) -> ChannelScanner:
+        return stream_scanner(self._detectors, types, replace, channel.nested, channel.zone)
 
     def estimate(self, call: Call) -> Estimate:
         if self.expected is not None:

@@ -30,6 +30,8 @@ from penstock.policy.state import State
 from penstock.wire.loose import as_dict, as_text
 
 Tell = Callable[[Reason], None]
+# Sentences kept for the Record of one answer; a changed server says the same of many tools.
+NOTES_MAX = 20
 LOOK_ALIKE = "penstock.look-alike"
 # What is listed under which member of a result, and what names it.
 MEMBERS: Mapping[str, tuple[Thing, str]] = {
@@ -45,7 +47,7 @@ class McpAnswer:
 
     def __init__(self, policy: Policy, call: Call, state: State, now: float, tell: Tell) -> None:
         judge = Judge(policy, call, state, now)
-        self.call, self.state, self.tell = call, state, tell
+        self.call, self.state, self._tell = call, state, tell
         self.url = server_url(call)
         self.acting = acting_rules(policy, call)
         self.applying = rules_about(judge.applying(policy.tools), self.url)
@@ -122,6 +124,12 @@ class McpAnswer:
                 name = as_text(as_dict(element).get("name")) or ""
                 if why := changed(rule, self.url, name, self.state):
                     self.tell(Reason(rule.id, "tools", "allow", why, rule.enforced))
+
+    def tell(self, reason: Reason) -> None:
+        mcp = self.call.exchange.mcp
+        if mcp is not None and len(mcp.notes) < NOTES_MAX and reason.message not in mcp.notes:
+            mcp.notes.append(reason.message)
+        self._tell(reason)
 
     def _enforced(self) -> list[Rule[Tools]]:
         return [rule for rule in self.applying if rule.enforced]

@@ -18,6 +18,7 @@ from penstock.meter.quotas import Claim, Exceeded, Reservation
 from penstock.policy.call import Call
 from penstock.route.health import Board
 from penstock.wire.channel_text import ChannelScanner
+from penstock.wire.family import Channel
 
 
 @dataclass(slots=True, frozen=True)
@@ -78,8 +79,8 @@ class State(Protocol):
     def restorer(self, nested: bool) -> ChannelScanner | None:
         """A scanner that puts originals back; None when this caller has no placeholder."""
 
-    def scanner(self, types: Sequence[str], replace: Replace, nested: bool) -> ChannelScanner:
-        """A scanner that puts ``replace``'s text in place of each finding of ``types``."""
+    def scanner(self, types: Sequence[str], replace: Replace, channel: Channel) -> ChannelScanner:
+        """A scanner for a channel, by its zone; ``replace``'s text stands for what it finds."""
 
     def estimate(self, call: Call) -> Estimate:
         """What this call is expected to use."""

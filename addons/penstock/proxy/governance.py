@@ -39,6 +39,7 @@ from penstock.record.recorder import Recorder
 from penstock.route.budget import RetryBudget
 from penstock.route.health import Board
 from penstock.wire.channel_text import ChannelScanner
+from penstock.wire.family import Channel
 
 if TYPE_CHECKING:
     from penstock.caller.identity import CallerCheck
@@ -264,8 +265,10 @@ class CallState:
         vault = self.governance.vault
         return vault.restorer(self.caller_key, nested) if vault.holds(self.caller_key) else None
 
-    def scanner(self, types: Sequence[str], replace: Replace, nested: bool) -> ChannelScanner:
-        return stream_scanner(self.governance.detectors, types, replace, nested)
+    def scanner(
+        self, types: Sequence[str], replace: Replace, channel: Channel
+    ) -> ChannelScanner:
+        return stream_scanner(self.governance.detectors, types, replace, channel.nested, channel.zone)
 
     def estimate(self, call: Call) -> Estimate:
         return self.governance.estimate(self.caller_key, call)

@@ -24,6 +24,7 @@ def keep_promises(governance: Governance, live: LiveCall) -> None:
     mcp, decision = live.call.exchange.mcp, live.decision
     assert mcp is not None and mcp.tool is not None  # asked for tool calls
     if decision.verdict == "deny":
+        mcp.notes += [one.message for one in decision.reasons if one.verb == "tools"]
         if decision.ticket and decision.refusal is not None:
             governance.approvals.ask(approval(governance, live, decision.refusal.rule))
         return

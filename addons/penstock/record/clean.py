@@ -128,6 +128,7 @@ def without_content(mcp: McpCall) -> McpCall:
         server_messages=plain_list(mcp.server_messages),
         rpc_error_code=mcp.rpc_error_code,
         is_error=mcp.is_error,
+        notes=plain_list(mcp.notes),
     )
 
 
@@ -156,6 +157,7 @@ def free_strings(record: Record) -> Iterator[str]:
         yield from mcp.methods
         yield from mcp.tools_listed or ()
         yield from mcp.server_messages
+        yield from mcp.notes
         yield from (one for one in mcp.ids if isinstance(one, str))
 
 
