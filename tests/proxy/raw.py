@@ -298,7 +298,7 @@ class Client:
         raw_head, separator, rest = data.partition(b"\r\n\r\n")
         lines = raw_head.split(b"\r\n")
         headers = {
-            name.strip().lower().decode(): value.strip().decode()
+            name.strip().lower().decode("latin-1"): value.strip().decode("latin-1")
             for name, _, value in (line.partition(b":") for line in lines[1:])
         }
         status = int(lines[0].split()[1]) if separator else 0
