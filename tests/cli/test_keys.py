@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from penstock.caller.credentials import credential_fingerprints
+from penstock.caller.passwords import check
 from penstock.cli import main
 from penstock.exchange import Caller, Destination, Workload
 from penstock.proxy.keys import load_or_create
@@ -102,3 +103,11 @@ def test_a_shared_secret_that_is_none_is_an_error(
 def test_no_key_is_a_usage_error(state_dir: Path, given: str) -> None:
     """Nothing, and what cannot be a key, is said and not hashed."""
     assert run("fingerprint", given=given).exit_code == 2
+
+
+def test_a_password_line_is_one_the_proxy_takes(tmp_path: Path) -> None:
+    """What the command prints goes into the file as it is, and proves its caller."""
+    ran = run("password", "--name", "ada", given="a long pass phrase\n")
+    (tmp_path / "callers").write_text(ran.output)
+    assert check(str(tmp_path / "callers"), "ada", "a long pass phrase").user == "ada"
+    assert "phrase" not in ran.output and run("password", "--name", "a:b").exit_code == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -143,3 +144,12 @@ def test_callers_are_asked_clearly_or_not_at_all(tmp_path: Path, callers: str, w
     """A setting that would prove nothing does not load."""
     problems = problems_of(tmp_path, f"version: 1\ncallers: {callers}\nrules: []")
     assert any(why in problem.message for problem in problems), problems
+
+
+def test_policies_of_the_documentation_load(tmp_path: Path) -> None:
+    """What a reader of docs/credentials.md copies works."""
+    text = (Path(__file__).parents[2] / "docs" / "credentials.md").read_text()
+    examples = re.findall(r"```yaml\n(version: 1.*?)```", text, re.S)
+    assert len(examples) == 3
+    for example in examples:
+        assert problems_of(tmp_path, example) == []

@@ -2,7 +2,7 @@
 
 A call that finds a fresh credential waits for nothing. Fetching runs in worker threads, one
 at a time per credential; while a source fails, the last credential serves for as long as it is
-valid. What nobody has used for an hour is forgotten.
+valid. A short-lived one that nobody has used for an hour is forgotten.
 """
 
 from __future__ import annotations
@@ -189,12 +189,10 @@ class Credentials:
         entry.timer = asyncio.get_running_loop().call_later(delay, self._due, key, entry)
 
     def _due(self, key: Key, entry: _Entry) -> None:
-        if entry.subject is not None or self._clock() - entry.used > IDLE_SECONDS:
-            # A caller's own token is not exchanged again unless the caller comes again.
-            if entry.subject is None:
-                self._forget(key)
-            return
-        self._renew(key, entry)
+        if entry.subject is None and self._clock() - entry.used <= IDLE_SECONDS:
+            self._renew(key, entry)
+        elif key in self._entries:
+            self._forget(key)  # a caller's token is not exchanged again unless the caller comes
 
     def _make_room(self) -> None:
         while len(self._entries) > ENTRIES_MAX:
