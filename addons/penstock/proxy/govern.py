@@ -110,6 +110,7 @@ class Govern:
         if live.outcome != "refused":
             self.ask_for_usage(live, flow)
             self.prepare_answer(live, flow)
+            self.governance.load_prices_soon()
 
     def decide(self, live: LiveCall, state: CallState) -> None:
         policy = self.governance.policy

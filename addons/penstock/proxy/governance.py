@@ -6,6 +6,7 @@ caller at a time (CallState); the addons own nothing.
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -86,6 +87,7 @@ class Governance:
         self.board = Board()
         self.retries = RetryBudget()
         self.prices = Prices()
+        self.loading_prices: asyncio.Future[None] | None = None
         self.workload = workload
         # In a pod the caller is the workload; on a laptop it is a process.
         self.processes = None if self.workload.pod else ProcessFinder()
@@ -188,6 +190,11 @@ class Governance:
             usd = price.usd if price.usd is not None else usd
         return Estimate(expected.input_tokens, expected.output_tokens, usd)
 
+    def load_prices_soon(self) -> None:
+        """Load prices while the first call is under way, so that its answer does not wait."""
+        if self.loading_prices is None and not self.prices.loaded:
+            self.loading_prices = asyncio.ensure_future(self.prices.load())
+
     def state_for(self, caller: Caller) -> CallState:
         """What a decision about this caller's call may ask for."""
         last = self.last_state  # a call asks several times over, and its caller is one object
@@ -268,7 +275,8 @@ class CallState:
     def scanner(
         self, types: Sequence[str], replace: Replace, channel: Channel
     ) -> ChannelScanner:
-        return stream_scanner(self.governance.detectors, types, replace, channel.nested, channel.zone)
+        detectors = self.governance.detectors
+        return stream_scanner(detectors, types, replace, channel.nested, channel.zone)
 
     def estimate(self, call: Call) -> Estimate:
         return self.governance.estimate(self.caller_key, call)
