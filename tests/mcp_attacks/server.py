@@ -6,7 +6,6 @@ import json
 import ssl
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from typing import Any
 
 from tests.harness import Penstock
@@ -16,7 +15,6 @@ MODERN = "2026-07-28"
 LEGACY = "2025-11-25"
 
 Result = dict[str, Any]
-Reply = Result | list[Result] | Callable[[Result], Any]
 
 
 class Hostile:
@@ -28,6 +26,7 @@ class Hostile:
 
     def __init__(self) -> None:
         self.says: dict[str, dict[str, Any]] = {}
+        self.replies: dict[str, Any] = {}  # whole JSON answers of what is no MCP, by path
         self.seen: list[tuple[str, dict[str, str], Any]] = []
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -40,6 +39,11 @@ class Hostile:
             more = part.get("more_body", False)
         headers = {name.decode(): value.decode() for name, value in scope["headers"]}
         request = json.loads(body)
+        if scope["path"] in self.replies:
+            headers_out = [(b"content-type", b"application/json")]
+            await send({"type": "http.response.start", "status": 200, "headers": headers_out})
+            reply = json.dumps(self.replies[scope["path"]]).encode()
+            return await send({"type": "http.response.body", "body": reply})
         self.seen.append((scope["path"], headers, request))
         reply = self.says.get(scope["path"], {}).get(request.get("method"), {})
         reply = reply(request) if callable(reply) else reply

@@ -14,9 +14,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from penstock.wire.jsonrpc_checks import decode_header
+from penstock.wire.jsonrpc_shape import PARAMETER_PREFIX
 from penstock.wire.loose import as_dict, at
 
-PARAMETER_PREFIX = "mcp-param-"
 # Arguments looked at for one header: schemas annotate a handful of scalars near the root.
 SCALARS_MAX = 10_000
 

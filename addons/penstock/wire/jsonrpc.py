@@ -8,7 +8,7 @@ in ``jsonrpc_refusal``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from penstock.exchange import (
@@ -25,11 +25,12 @@ from penstock.exchange import (
 )
 from penstock.wire.family import AnswerReader, Channel, Delta, Framing, Refusal
 from penstock.wire.json_leaves import parse, text_leaf
-from penstock.wire.jsonrpc_checks import check
+from penstock.wire.jsonrpc_checks import check, decode_header
 from penstock.wire.jsonrpc_marks import mark_answer, mark_request
 from penstock.wire.jsonrpc_refusal import http_refusal, refusal_document
 from penstock.wire.jsonrpc_shape import (
     CLIENT_META,
+    PARAMETER_PREFIX,
     SESSION_HEADER,
     VERSION_HEADER,
     VERSION_META,
@@ -46,6 +47,8 @@ from penstock.wire.zones import Marks, leaves
 SERVER_MESSAGES_MAX = 1000
 RESULTS_MAX = 100
 TOOLS_LISTED_MAX = 10_000
+# Mirrored arguments read; servers get 8 to 64 KiB of headers in all.
+PARAMETERS_MAX = 1000
 
 
 class JsonRpc:
@@ -91,6 +94,7 @@ class JsonRpc:
                 _note_request(message, exchange, call)
         exchange.leaves, limit = leaves(reading.value, marks)
         exchange.problem = exchange.problem or limit
+        exchange.leaves += _said_in_headers_only(request.headers, exchange.leaves)
         if self.api == MCP_API:
             exchange.problem = exchange.problem or check(reading.value, request.headers)
 
@@ -166,6 +170,21 @@ MCP_API = "mcp.streamable_http"
 A2A_API = "a2a.jsonrpc"
 MCP = JsonRpc(MCP_API)
 A2A = JsonRpc(A2A_API)
+
+
+def _said_in_headers_only(headers: Mapping[str, str], leaves: Sequence[Leaf]) -> list[Leaf]:
+    """Texts of ``Mcp-Param-*`` headers that mirror no argument: they leave all the same.
+
+    What mirrors an argument is judged there, and the header follows its edits.
+    """
+    names = [name for name in headers if name.startswith(PARAMETER_PREFIX)][:PARAMETERS_MAX]
+    said = {leaf.text for leaf in leaves} if names else set()
+    texts = ((name, decode_header(headers[name]) or headers[name]) for name in names)
+    return [
+        Leaf(("headers", name), text, "tool_arguments", editable=False)
+        for name, text in texts
+        if text not in said
+    ]
 
 
 def _started(exchange: Exchange, status: int) -> Answer:

@@ -28,6 +28,7 @@ VERSION_HEADER = "mcp-protocol-version"
 SESSION_HEADER = "mcp-session-id"
 METHOD_HEADER = "mcp-method"
 NAME_HEADER = "mcp-name"
+PARAMETER_PREFIX = "mcp-param-"
 HEADERS = (VERSION_HEADER, SESSION_HEADER, METHOD_HEADER, NAME_HEADER)
 
 VERSION_META = "io.modelcontextprotocol/protocolVersion"
