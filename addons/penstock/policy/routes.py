@@ -134,8 +134,9 @@ def judged(judge: Judge, choice: Choice) -> Choice | str:
     target, call = choice.target, judge.call
     if target.is_original and choice.asked_model == call.exchange.model:
         return choice  # judged as what it is, by decide itself
-    if not target.is_original and not speaks(choice.destination.provider, call.exchange.api):
-        return f"it does not speak {call.exchange.api}, and nothing is translated"
+    provider, api = choice.destination.provider, call.exchange.api
+    if not target.is_original and not speaks(provider, api, target.format):
+        return f"it does not speak {api}, and nothing is translated"
     apart = judge.apart(moved(call, choice))
     if judge.policy.credentials:
         choose_credential(apart, judge.policy.credentials, apart.call)

@@ -29,7 +29,7 @@ FORMATS = {
     "anthropic": ("anthropic",),
     "gemini": ("gemini", "openai"),
     "google": ("gemini", "openai"),
-    "vertex": ("gemini", "anthropic", "openai"),
+    "vertex": ("gemini", "openai"),
     "bedrock": ("bedrock",),
     "aws": ("bedrock",),
     "ollama": ("ollama", "openai", "anthropic"),
@@ -58,9 +58,11 @@ class Form:
     body: bytes
 
 
-def speaks(provider: str | None, api: str) -> bool:
-    """True when the provider serves calls of this family as they are."""
+def speaks(provider: str | None, api: str, stated: str | None = None) -> bool:
+    """True when the provider serves calls of this family as they are; ``stated`` by the policy."""
     wire_format = api.partition(".")[0]
+    if stated is not None:
+        return wire_format == stated
     if wire_format == "unknown":
         return False
     known = FORMATS.get(provider or "")
@@ -97,8 +99,10 @@ def moved_path(choice: Choice, path: str) -> str:
     if rest is None:
         root = _ROOT.match(place)
         rest = place[root.end() :] if root else None
-    if rest is None or "/models/" in place or place.startswith("/model/"):
-        here = target.base + place  # the model stands in the path: versions are not exchanged
+    if "/models/" in place and target.base:
+        here = target.base + place[place.index("/models/") :]  # Gemini and Vertex AI
+    elif rest is None or "/models/" in place or place.startswith("/model/"):
+        here = target.base + place
     elif target.provider == "azure" and not target.base.endswith("/v1"):
         deployment = quote(choice.asked_model or "", safe="")
         here = f"{target.base}/openai/deployments/{deployment}{rest}"

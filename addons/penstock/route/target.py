@@ -21,6 +21,7 @@ class Target:
     """``base`` is the path that stands before the API's own (``/v1``); "" where it is not said.
 
     ``models`` maps what callers ask for (a name or a pattern) to the name used here.
+    ``format`` is the wire format it speaks, where that is not its provider's own.
     ``key`` "caller": the caller's own key goes along, "none": it does not, None: it goes along
     to the host the caller meant and to no other.
     """
@@ -36,6 +37,7 @@ class Target:
     priority: int = 1
     region: str | None = None
     api_version: str | None = None
+    format: str | None = None
     key: Literal["caller", "none"] | None = None
 
     @property

@@ -98,7 +98,7 @@ def _target(section: Section) -> Target | None:
     common = {name: values[name] for name in _COMMON if name in values}
     common["models"] = tuple(values.get("models", {}).items())
     if url == ORIGINAL:
-        for name in ("provider", "api_version", "key"):
+        for name in ("provider", "api_version", "format", "key"):
             if name in section.lines:
                 section.report("the original destination is what the caller made it", name)
         return Target(ORIGINAL, **common)
@@ -108,12 +108,14 @@ def _target(section: Section) -> Target | None:
         section.report(f"{error}: https://llm.internal.example/v1, or {ORIGINAL}", "url")
         return None
     azure = common.get("provider") == "azure"
+    if not azure and "api_version" in section.lines:
+        section.report("belongs to 'provider: azure'", "api_version")
     if azure and not base.endswith("/v1") and "api_version" not in common:
         section.report("'api_version' is missing: Azure wants one for its deployments")
     return Target(url, scheme, host, port, base, **common)
 
 
-_COMMON = ("provider", "weight", "priority", "region", "api_version", "key")
+_COMMON = ("provider", "weight", "priority", "region", "api_version", "format", "key")
 TARGET_KEYS = (
     Key(
         "url",
@@ -128,6 +130,12 @@ TARGET_KEYS = (
     Key("priority", "count", "Lower is tried first. Default 1."),
     Key("region", "text", "Targets in the caller's own region go first in their priority."),
     Key("api_version", "text", "The api-version Azure deployments are called with."),
+    Key(
+        "format",
+        "choice",
+        "The wire format it speaks, where that is not its provider's own.",
+        ("openai", "anthropic", "gemini", "bedrock", "cohere", "ollama"),
+    ),
     Key(
         "key",
         "choice",
