@@ -44,9 +44,10 @@ def load(path: Path) -> dict[str, dict[str, Pin]]:
         document = yaml.load(path.read_text("utf-8"), _LOADER)  # noqa: S506 (a safe loader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: not YAML: {error}") from None
-    if not isinstance(document, dict) or document.get("version") != VERSION:
+    known = isinstance(document, dict) and document.keys() == {"version", "servers"}
+    if not known or document["version"] != VERSION:
         raise ValueError(f"{path}: not a lock file of version {VERSION}")
-    servers = document.get("servers") or {}
+    servers = document["servers"] or {}
     if not isinstance(servers, dict):
         raise ValueError(f"{path}: 'servers' is not a mapping")
     return {
