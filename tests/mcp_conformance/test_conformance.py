@@ -46,7 +46,15 @@ name: conformance
 mode: enforce
 rules:
   - id: not-everything
-    tools: {{server: "http://127.0.0.1/mcp", deny: [{HIDDEN}], refuse: hidden}}
+    tools:
+      server: "http://127.0.0.1/mcp"
+      deny: [{HIDDEN}]
+      resources: ["test://*"]
+      prompts: [test_*]
+      features: [sampling, elicitation, roots, completion, logging, tasks, subscriptions]
+      max_argument_bytes: 100_000
+      max_result_bytes: 1_000_000
+      refuse: hidden
   - id: no-secrets
     redact: {{find: [secret, pii.email], in: [both]}}
   - id: often-enough
