@@ -13,6 +13,7 @@ import random
 import sys
 import time
 from decimal import Decimal
+from pathlib import Path
 
 from penstock.meter.quotas import Claim, Exceeded
 from penstock.meter.shared import SharedQuotas
@@ -50,6 +51,12 @@ async def main(url: str, options: dict) -> None:
     uses = os.open(options["uses"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     store = Store(read_store_url(url), SharedQuotas(), options.get("on_error", "deny"))
     await store.start()
+    ready = Path(options["uses"] + ".ready")
+    ready.touch()
+    go = Path(options["go"])
+    while not go.exists():
+        await asyncio.sleep(0.02)
+    options["until"] = float(go.read_text())
     counts = {"asked": 0, "granted": 0, "refused": 0}
     cpu = time.process_time()
     await asyncio.gather(*(caller(store, options, uses, counts) for _ in range(options["callers"])))

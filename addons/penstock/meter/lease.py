@@ -25,7 +25,7 @@ from penstock.meter.windows import SLICES, Amount, begins_at, is_calendar, leave
 NANO = 10**9
 # How often leases are renewed, and for how long ahead they are sized.
 RENEW_SECONDS = 0.5
-AHEAD_RENEWALS = 3
+AHEAD_RENEWALS = 8
 # A lease lasts this long, and at most one piece of its window.
 LEASE_SECONDS = 1.0
 # A scope nobody used for so long gives everything back.
@@ -280,23 +280,30 @@ class Lease:
     # ------------------------------------------------------------------ what is told
 
     def due(self, now: float) -> bool:
-        """True when the store should hear of this scope."""
-        return bool(
-            self.debt or self.returns or self.lots or self.unanswered or self.used_since
-            or self.on_its_own or (self.seen and self.generation != self.clock.generation)
-        )  # fmt: skip
+        """True when the store should hear of this scope: there is news, or too little left.
+
+        Asked once in a renewal: what was used since the last time is its pace.
+        """
+        used, self.used_since = self.used_since, 0
+        self.pace += WEIGHT * (used - self.pace)
+        if (
+            self.debt or self.returns or self.unanswered or self.on_its_own
+            or (self.seen and self.generation != self.clock.generation)
+        ):  # fmt: skip
+            return True
+        if self.bursts or now - self.used_at > IDLE_SECONDS:
+            return bool(self.lots or used)
+        return self.lasting(now) < self.largest + 2 * self.pace
 
     def ahead(self, now: float) -> int:
         """What to lease beyond what is there, from the pace of use; returns what is too much."""
-        self.pace += WEIGHT * (self.used_since - self.pace)
-        pace, self.used_since = max(self.pace, float(self.used_since)), 0
+        pace = max(self.pace, float(self.used_since))
         if now - self.used_at > IDLE_SECONDS:
-            wanted, self.pace = 0, 0.0
+            wanted, self.pace, self.largest = 0, 0.0, 0
         else:
             wanted = math.ceil(pace * AHEAD_RENEWALS) + self.largest
         self.forget(now)
-        lasting = self.piece(now + RENEW_SECONDS)
-        there = sum(units for piece, units in self.lots.items() if piece >= lasting)
+        there = self.lasting(now)
         excess = there - 2 * wanted if wanted else sum(self.lots.values())
         for piece in sorted(self.lots, reverse=True):
             part = max(0, min(excess, self.lots[piece]))
@@ -306,6 +313,15 @@ class Lease:
             if not self.lots[piece]:
                 del self.lots[piece]
         return max(0, wanted - there)
+
+    def hurry(self) -> int:
+        """What to lease at once when the pace of use has outrun the renewals."""
+        return self.used_since * AHEAD_RENEWALS
+
+    def lasting(self, now: float) -> int:
+        """What may still be used at the next renewal."""
+        piece = self.piece(now + RENEW_SECONDS)
+        return sum(units for lot, units in self.lots.items() if lot >= piece)
 
     def message(self, now: float, need: int, ahead: int) -> Message:
         """What to send: the one that was not answered yet, else a new one."""

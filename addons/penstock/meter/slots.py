@@ -105,14 +105,23 @@ class SharedSlots:
         return int(self.claim.limit) // self.pods - self.running if self.heard else 0
 
     def due(self, now: float) -> bool:
-        """True while slots are held: they have to be renewed."""
-        return bool(self.granted or self.running or self.unanswered)
+        """True when slots have to be renewed, or there are too few or too many."""
+        active = now - self.used_at < IDLE_SECONDS
+        spare = self.granted - self.running
+        wrong = spare < SPARE if active else spare > 0
+        ends = now > self.ends_at - SLOTS_SECONDS / 2
+        held = bool(self.granted or self.running)
+        return self.unanswered is not None or (held and (wrong or spare > 2 * SPARE or ends))
 
     def ahead(self, now: float) -> int:
         """Spare slots to lease; lets go of those that are too many."""
         spare = SPARE if now - self.used_at < IDLE_SECONDS else 0
         self.granted = max(self.running, min(self.granted, self.running + spare))
         return max(0, self.running + spare - self.granted)
+
+    def hurry(self) -> int:
+        """A slot ahead of need is enough: calls give theirs back."""
+        return 0
 
     def message(self, now: float, need: int, ahead: int) -> Message:
         """What to send; what was sent before is of no matter."""

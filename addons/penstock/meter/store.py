@@ -36,13 +36,12 @@ ASK_SECONDS = 3.0
 DOWN_SECONDS = 0.5
 # A call that asks also leases for this many like it, where the limit is not near its end.
 AHEAD_CALLS = 8
-# Messages of one renewal that are under way at a time, and connections for all.
-CONCURRENT = 16
+# Renewals in one round trip: some ten milliseconds of the store's time at most.
+BATCH = 64
 CONNECTIONS_MAX = 24
-# How often a proxy looks whether the store is there and still the same.
-TOUCH_SECONDS = 2.0
-# Hash slots of a cluster's keys: each has its own mark of the store's generation.
-CLUSTER_BUCKETS = 16
+# One hash slot: a message reads the store's generation and the scope's hash together.
+KEYS = "penstock:{limits}:"
+GENERATION_KEY = f"{KEYS}generation"
 
 
 class Store:
@@ -59,9 +58,7 @@ class Store:
         self.heard_at: float | None = None
         self.problem: str | None = None  # the kind of the last failure, while it lasts
         self._down_until = 0.0
-        self._touched_at = 0.0
         self._locks: WeakKeyDictionary[Shared, asyncio.Lock] = WeakKeyDictionary()
-        self._gate = asyncio.Semaphore(CONCURRENT)
         self._task: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._asking: set[asyncio.Task[None]] = set()
@@ -112,14 +109,14 @@ class Store:
                 self._without_store(share, wanted)
 
     async def renew(self) -> None:
-        """Tell the store of every share that is in use; look whether it is there otherwise."""
-        now = time.time()
-        if self.problem or now - self._touched_at > TOUCH_SECONDS:
+        """Tell the store of every share that is due; look whether it is there and the same."""
+        before = self.quotas.clock.generation
+        if self.problem is not None and not await self._touch():
+            return  # it is enough that one message waits for a store that is not there
+        if not await self._renew_due() and self.problem is None:
             await self._touch()
-            if self.problem:
-                return  # it is enough that one message waits for a store that is not there
-        due = [share for share in self.quotas.shares() if share.due(now)]
-        await asyncio.gather(*(self._renew(share) for share in due))
+        if self.quotas.clock.generation != before:
+            await self._renew_due()  # a new store: all that is known has to be told at once
 
     def status(self) -> dict[str, Any]:
         """For /status: no user name, no password."""
@@ -135,24 +132,38 @@ class Store:
             "decided_without_store": dict(self.decided),
         }
 
-    async def _touch(self) -> None:
-        sent = self._touched_at = time.time()
-        answer = await self._send({"kind": "touch", "generation": ""}, "")
+    async def _touch(self) -> bool:
+        """Hear which generation of the store is there; False when none is."""
+        sent = time.time()
+        answer = (await self._send([({"kind": "touch", "generation": ""}, "")]))[0]
         if answer is not None:
             self.quotas.clock.heard(sent, answer)
+        return answer is not None
 
     async def _keep(self) -> None:
         while True:
             await asyncio.sleep(RENEW_SECONDS)
             await self.renew()
 
-    async def _renew(self, share: Shared) -> None:
-        lock = self._lock(share)
-        if lock.locked():
-            return  # somebody asks right now
-        async with self._gate, lock:
-            now = time.time()
-            await self._exchange(share, 0, share.ahead(now))
+    async def _renew_due(self) -> int:
+        """Renew the shares that are due, several in one round trip; the number of them."""
+        now = time.time()
+        # A locked one is being asked about right now.
+        due = [s for s in self.quotas.shares() if s.due(now) and not self._lock(s).locked()]
+        for start in range(0, len(due), BATCH):
+            await self._renew(due[start : start + BATCH])
+        return len(due)
+
+    async def _renew(self, shares: Sequence[Shared]) -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            for share in shares:
+                await stack.enter_async_context(self._lock(share))
+            sent = time.time()
+            messages = [(one.message(sent, 0, one.ahead(sent)), one.name) for one in shares]
+            answers = await self._send(messages)
+            for share, answer in zip(shares, answers, strict=True):
+                if answer is not None:
+                    share.answered(time.time(), sent, answer)
 
     async def _fill(self, share: Shared, wanted: int) -> None:
         """Get the store's word on ``wanted``: granted, refused, or not there."""
@@ -166,9 +177,10 @@ class Store:
             if share.unanswered is not None and not await self._exchange(share, 0, 0):
                 self._without_store(share, wanted)
                 return
-            need = wanted - share.free(time.time())
-            answer = await self._exchange(share, need, AHEAD_CALLS * need) if need > 0 else None
-            if need > 0 and answer is None:
+            # Debt is told with the message, so only what is at hand counts.
+            need = max(0, wanted - share.free(time.time()))
+            answer = await self._exchange(share, need, max(AHEAD_CALLS * need, share.hurry()))
+            if answer is None:
                 self._without_store(share, wanted)
         if answer is not None and answer.status == GRACE:
             await asyncio.sleep(min(answer.wait_seconds, MESSAGE_SECONDS))
@@ -191,29 +203,44 @@ class Store:
     async def _exchange(self, share: Shared, need: int, ahead: int) -> Answer | None:
         """One message about one share and its answer; None when there was none."""
         sent = time.time()
-        answer = await self._send(share.message(sent, need, ahead), share.name)
+        answer = (await self._send([(share.message(sent, need, ahead), share.name)]))[0]
         if answer is not None:
             share.answered(time.time(), sent, answer)
         return answer
 
-    async def _send(self, message: Message, name: str) -> Answer | None:
-        from redis.exceptions import NoScriptError, RedisError
+    async def _send(self, messages: Sequence[tuple[Message, str]]) -> list[Answer | None]:
+        """The answers, None where there was none."""
+        from redis.exceptions import RedisError
 
-        keys, text = self._keys(name), json.dumps(message, separators=(",", ":"))
-        self.messages += 1
+        self.messages += len(messages)
+        texts = [
+            (GENERATION_KEY, f"{KEYS}{name}", json.dumps(message, separators=(",", ":")))
+            for message, name in messages
+        ]
         try:
-            try:
-                reply = await self._client.evalsha(self._script.sha, 2, *keys, text)
-            except NoScriptError:
-                reply = await self._client.eval(self._script.text, 2, *keys, text)
-            answer = read_answer(reply)
+            answers: list[Answer | None] = [read_answer(one) for one in await self._evaluate(texts)]
         except (RedisError, OSError, TimeoutError, ValueError, IndexError) as error:
             self._failed(error)
-            return None
+            return [None] * len(messages)
         if self.problem is not None:
             logger.warning("the store of shared limits is reachable again")
         self.problem, self._down_until, self.heard_at = None, 0.0, time.time()
-        return answer
+        return answers
+
+    async def _evaluate(self, texts: Sequence[tuple[str, str, str]]) -> list[Any]:
+        from redis.exceptions import NoScriptError
+
+        script, client = self._script, self._client
+        try:
+            if len(texts) == 1 or self.url.kind == "cluster":
+                return [await client.evalsha(script.sha, 2, *text) for text in texts]
+            pipeline = client.pipeline(transaction=False)
+            for text in texts:
+                pipeline.evalsha(script.sha, 2, *text)
+            replies: list[Any] = await pipeline.execute()
+            return replies
+        except NoScriptError:  # a store that has just begun; nothing was done with any of them
+            return [await client.eval(script.text, 2, *text) for text in texts]
 
     def _failed(self, error: Exception) -> None:
         self.failures += 1
@@ -222,11 +249,6 @@ class Store:
         if self.problem is None:
             logger.error("the store of shared limits cannot be reached: %s", kind)
         self.problem = kind
-
-    def _keys(self, name: str) -> tuple[str, str]:
-        """Both in one hash slot."""
-        bucket = int(name[:8], 16) % CLUSTER_BUCKETS if self.url.kind == "cluster" and name else 0
-        return f"penstock:{{{bucket}}}:generation", f"penstock:{{{bucket}}}:{name}"
 
     def _lock(self, share: Shared) -> asyncio.Lock:
         return self._locks.setdefault(share, asyncio.Lock())
