@@ -215,6 +215,8 @@ def test_a_proof_ends_inside_a_tunnel(proxy: Penstock, issuer: Issuer) -> None:
         assert chat(client) == 200
         time.sleep(4)
         assert chat(client) == 407
+        with pytest.raises(httpx.ProxyError, match="407"):  # a new tunnel, asked anew
+            chat(client)
 
 
 def test_a_new_key_is_fetched_when_a_token_names_it(proxy: Penstock, issuer: Issuer) -> None:

@@ -24,7 +24,7 @@ from tests.harness import Penstock, Upstream, https_server, running_penstock
 REAL = "sk-proj-REAL/canary+key_0123456789"
 ROTATED = "sk-proj-NEXT/canary+key_9876543210"
 WORTHLESS = "sk-worthless-token-of-the-application"
-HOSTS = ["api.openai.com", "api.anthropic.com", "api.mistral.ai"]
+HOSTS = ["api.openai.com", "api.anthropic.com", "api.mistral.ai", "models.internal"]
 POLICY = """
 version: 1
 name: credential-tests
@@ -35,6 +35,9 @@ rules:
     credential: {{providers: [anthropic], from: {{environment: REAL_ANTHROPIC_KEY}}}}
   - id: no-source
     credential: {{providers: [mistral], from: {{file: {folder}/missing}}}}
+  - id: own-token-will-do
+    credential: {{hosts: [models.internal], from: {{file: {folder}/missing}}}}
+    on_error: allow
   - id: no-mail
     redact: {{find: [pii.email], in: [both], with: placeholder}}
 """
@@ -233,6 +236,25 @@ def test_a_source_that_gives_nothing_refuses(client: httpx.Client, proxy: Pensto
     assert "penstock_credential_failures_total" in proxy.metrics()
     (record,) = [r for r in proxy.records() if r["destination"]["host"] == "api.mistral.ai"]
     assert record["outcome"] == "refused" and "no-source" in record["failure_reason"]
+
+
+def test_on_error_allow_lets_the_callers_own_token_go(
+    client: httpx.Client, proxy: Penstock, provider: Echoing
+) -> None:
+    """The call goes on as if there were no rule, and the record says that it failed open."""
+    answer = client.post("https://models.internal/v1/chat/completions", json=CHAT)
+    assert answer.status_code == 200 and provider.keys[-1] == WORTHLESS
+    (record,) = [r for r in proxy.records() if r["destination"]["host"] == "models.internal"]
+    assert record["failure"] == "failed_open" and "own-token-will-do" in record["failure_reason"]
+
+
+def test_a_large_call_gets_its_key_too(client: httpx.Client, provider: Echoing) -> None:
+    """Judged in a worker thread, with its mail address replaced."""
+    text = "a word " * 40_000 + "ada@example.org"
+    body = CHAT | {"messages": [{"role": "user", "content": text}]}
+    answer = client.post("https://api.openai.com/v1/chat/completions", json=body)
+    assert answer.status_code == 200 and provider.keys[-1] == REAL
+    no_key_in(seen(answer))
 
 
 def test_a_rotated_file_is_used_without_a_restart_and_no_call_fails(

@@ -48,6 +48,9 @@ class Callers:
             flow.metadata[IDENTITY] = identity
         else:
             self.not_proved(flow, authentication, EXPIRED)
+            if flow.response is not None:
+                # A client keeps its tunnels; only a new one can bring a new proof.
+                flow.response.headers["connection"] = "close"
         return None
 
     def client_disconnected(self, client: connection.Client) -> None:
