@@ -327,6 +327,11 @@ class Finding:
     detector: str
 
 
+# The rest of a text in which more would have to be judged than anything honest holds. It may
+# hide what was asked for, so rules treat it as that.
+UNSCANNABLE = "leakage.unscannable"
+
+
 def matches_type(wanted: Sequence[str], found: str) -> bool:
     """True when ``found`` is one of ``wanted`` or below it: ``secret`` covers ``secret.jwt``."""
     return any(found == name or found.startswith(name + ".") for name in wanted)

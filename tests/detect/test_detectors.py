@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.detect import Detectors, known_types
+from penstock.policy.find import Find
 
 BOTH = Detectors(["secret", "pii"])
 TOKEN = "ghp_" + "a1B2c3" * 6
@@ -110,3 +111,16 @@ def test_a_json_web_token_needs_a_json_header() -> None:
 )
 def test_credentials_in_urls_and_headers_cover_the_secret_alone(text: str, value: str) -> None:
     assert [text[f.start : f.end] for f in BOTH.scan(text)] == [value]
+
+
+def test_what_lies_behind_too_many_candidates_is_reported_as_not_judged() -> None:
+    """A wall of numbers must not hide a card: the rest counts as whatever was asked for."""
+    text = "12345678, " * 21_000 + "4111 1111 1111 1111"
+    last = Detectors(["pii.card", "pii.national_id"]).scan(text)[-1]
+    assert (last.type, last.end) == ("leakage.unscannable", len(text))
+    assert Find(("pii.card",)).wants(last)
+
+
+def test_an_address_of_a_documentation_domain_is_found_with_little_weight() -> None:
+    documented, real = BOTH.scan("write to bob@example.org or bob@penstock.dev")
+    assert documented.score < 0.4 < real.score

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import gzip
+import time
 
 import pytest
 from hypothesis import given
@@ -91,3 +93,27 @@ def test_nested_encodings_are_bounded() -> None:
     for _ in range(6):
         text = b64(text)
     assert BOTH.scan(text) == []
+
+
+def test_a_token_inside_gzip_inside_base64_is_found() -> None:
+    packed = base64.b64encode(gzip.compress(f"key {TOKEN} end".encode())).decode()
+    found = Detectors(["secret"]).scan(f"payload={packed};")
+    assert [f.type for f in found] == ["secret.github_token"]
+
+
+def test_a_gzip_bomb_is_inflated_up_to_its_limit_only() -> None:
+    packed = base64.b64encode(gzip.compress(b"a" * 20_000_000)).decode()
+    begin = time.process_time()
+    Detectors(["secret"]).scan(packed)
+    assert time.process_time() - begin < 1
+
+
+def test_a_token_behind_a_wall_of_encoded_runs_is_not_overlooked() -> None:
+    wall = " ".join(
+        base64.b64encode(f"harmless text {number:06}".encode()).decode() for number in range(1200)
+    )
+    hidden = base64.b64encode(f"key {TOKEN} end".encode()).decode()
+    text = f"{wall} {hidden}"
+    found = Detectors(["secret"]).scan(text)
+    assert found[-1].type == "leakage.unscannable"
+    assert found[-1].end == len(text)

@@ -17,7 +17,7 @@ from penstock.detect.normalise import DEPTH_MAX, readings
 from penstock.detect.overlaps import outside_placeholders, resolve
 from penstock.detect.probe import Probe, ProbeSet
 from penstock.detect.view import View
-from penstock.exchange import Finding, Zone, matches_type
+from penstock.exchange import UNSCANNABLE, Finding, Zone, matches_type
 
 __all__ = ["Detectors", "known_types"]
 
@@ -30,7 +30,7 @@ _WARM_UP = "The quick brown fox, 12 apples: key = 'value' https://example.org/a?
 
 def known_types() -> list[str]:
     """Every finding type a policy may name."""
-    return sorted({name for probe in all_probes() for name in probe.types})
+    return sorted({UNSCANNABLE, *(name for probe in all_probes() for name in probe.types)})
 
 
 @lru_cache(maxsize=SELECTIONS_MAX)
@@ -90,4 +90,7 @@ class Detectors:
                 for finding in self._scan(reading.text, zone, depth + 1):
                     start, end = reading.place(finding.start, finding.end)
                     found.append(replace(finding, start=start, end=end))
+        if view.unjudged is not None and view.unjudged < len(text):
+            # Whoever wanted anything found has to take this for it: see policy/find.py.
+            found.append(Finding(UNSCANNABLE, view.unjudged, len(text), 1.0, UNSCANNABLE))
         return resolve(outside_placeholders(found, text)) if found else []

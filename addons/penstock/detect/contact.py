@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 
 from penstock.detect.nearby import bare, word_near
 from penstock.detect.probe import Find, Probe
@@ -21,6 +22,11 @@ _DOMAIN = re.compile(_DOMAIN_SOURCE)
 _LOCAL = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._%+'-")
 # "icon@2x.png" and "pkg@next.js" are files, not mail addresses.
 _NO_TOP_LEVEL = words("png jpg jpeg gif svg webp ico css js ts json html py md txt map min")
+# Domains that belong to nobody (RFC 2606, RFC 6761): found all the same, with little weight.
+_DOCUMENTED = re.compile(r"[@.]example\.(?:com|org|net)\Z|\.(?:example|test|invalid)\Z")
+MADE_UP_SCORE = 0.35
+# Fewer digits in a row count up by chance.
+COUNTING_MIN = 7
 _IPV4 = r"(?:[0-9]{1,3}\.){3}[0-9]{1,3}"
 _IPV6 = r"(?:[0-9A-Fa-f]{0,4}:){2,7}(?:(?:[0-9]{1,3}\.){3}[0-9]{1,3}|[0-9A-Fa-f]{1,4})?"
 _MAC = r"(?:[0-9A-Fa-f]{2}[:-]){5}[0-9A-Fa-f]{2}|(?:[0-9A-Fa-f]{4}\.){2}[0-9A-Fa-f]{4}"
@@ -126,15 +132,19 @@ _followed_pattern = Pattern(_FOLLOWED)
 def _mail(view: View) -> Iterator[Finding]:
     text = view.text
     at = text.find("@")
+    done = 0  # where the last address ends: no two share a character
     while at >= 0:
         domain = _DOMAIN.match(text, at + 1)
         start = at
-        while start > max(0, at - 64) and text[start - 1] in _LOCAL:
+        while start > max(done, at - 64) and text[start - 1] in _LOCAL:
             start -= 1
         while start < at and text[start] in ".-'":
             start += 1
         if domain is not None and start < at and _is_mail(text, start, at, domain.end()):
-            yield Finding("pii.email", start, domain.end(), 0.95, "pii.email")
+            documented = _DOCUMENTED.search(text, at, domain.end()) is not None
+            score = MADE_UP_SCORE if documented else 0.95
+            yield Finding("pii.email", start, domain.end(), score, "pii.email")
+            done = domain.end()
         at = text.find("@", at + 1)
 
 
@@ -169,7 +179,17 @@ def _ipv4(view: View) -> Iterator[Finding]:
             if bare(text, start, end):  # handed over as a value: of interest, if of nobody
                 yield Finding("pii.ip", start, end, 0.4, "pii.ip")
         elif not _looks_like_a_version(text, start, end, parts):
-            yield Finding("pii.ip", start, end, 0.8, "pii.ip")
+            made_up = counting("".join(parts))
+            yield Finding("pii.ip", start, end, MADE_UP_SCORE if made_up else 0.8, "pii.ip")
+
+
+def counting(digits: str) -> bool:
+    """True for digits that count up or down, or repeat: somebody made the value up."""
+    steps = {(int(b) - int(a)) % 10 for a, b in pairwise(digits)}
+    if steps in ({1}, {9}):
+        return len(digits) >= COUNTING_MIN
+    third = len(digits) // 4
+    return len(digits) >= COUNTING_MIN and len(digits) % 4 == 0 and digits == digits[:third] * 4
 
 
 def _looks_like_a_version(text: str, start: int, end: int, parts: list[str]) -> bool:
@@ -271,6 +291,8 @@ def _followed_phones(view: View) -> Iterator[Finding]:
 def _loose_phone(text: str, start: int, end: int) -> Iterator[Finding]:
     number = text[start:end]
     digits = sum(c.isdigit() for c in number.split("x")[0])
+    if number.isdigit() and counting(number):
+        return  # 1234567890 after "number": made up
     if not 6 <= digits <= 15 or (digits == len(number) and digits < 7):
         return
     if not _looks_like_a_date(number):

@@ -2,15 +2,15 @@
 characters and look-alike letters hide, each with the way back to the original offsets.
 
 Cheap tests come first: plain text costs a search or two. Decoding is bounded in depth,
-size and number; nothing is decompressed or interpreted.
+size and number, also where gzip packed it; nothing is interpreted.
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 import unicodedata
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -25,10 +25,13 @@ DEPTH_MAX = 2
 # Shorter runs are words; longer ones are files, which only their beginning betrays.
 RUN_CHARACTERS_MIN = 24
 RUN_CHARACTERS_MAX = 64 * 1024
-# Runs looked into per text; a text of nothing but encoded runs is no conversation.
-RUNS_MAX = 64
+# Readable runs and pieces looked into per text, 50 us each; behind them the text counts as
+# not judged. Windows of odd characters, before they are read as one.
+RUNS_MAX = 1_000
+WINDOWS_MAX = 64
 # How far around an invisible or look-alike character a hidden value may reach.
 MASK_REACH = 400
+GZIP = b"\x1f\x8b"
 # Decoded bytes must read as text: this share of printable characters.
 PRINTABLE_SHARE_MIN = 0.95
 
@@ -79,16 +82,16 @@ class Decoded:
 
 
 def readings(view: View) -> Iterator[Decoded]:
-    """The hidden readings of a text, at most ``RUNS_MAX`` of each kind."""
+    """The hidden readings of a text, at most ``RUNS_MAX`` of each kind; the view knows the rest."""
     text = view.text
     if not view.ascii and _ODD.search(view.data):
         yield from _masked(view)
     if len(text) >= RUN_CHARACTERS_MIN:
         yield from _runs(view)
     if "%" in text:
-        yield from _pieces(text, _PERCENT, _unpercent)
+        yield from _pieces(view, _PERCENT, _unpercent)
     if "\\u" in text:
-        yield from _pieces(text, _ESCAPED, _unescape)
+        yield from _pieces(view, _ESCAPED, _unescape)
 
 
 def _masked(view: View) -> Iterator[Decoded]:
@@ -103,7 +106,7 @@ def _masked(view: View) -> Iterator[Decoded]:
         else:
             low, high = max(0, at - MASK_REACH), at + MASK_REACH
             windows.append((low, high))
-    if len(windows) > RUNS_MAX:
+    if len(windows) > WINDOWS_MAX:
         windows = [(0, len(view.text))]
     for low, high in windows:
         piece = unmasked(view.text[low:high])
@@ -143,16 +146,20 @@ def _folded(char: str) -> str:
 
 def _runs(view: View) -> Iterator[Decoded]:
     data = view.data
-    for count, match in enumerate(_RUN.finditer(data)):
-        if count >= RUNS_MAX:
-            return
+    count = 0
+    for match in _RUN.finditer(data):
         low, high = match.span()
         if high - low > RUN_CHARACTERS_MAX:
             continue
         plain = _from_hex(data[low:high]) or _from_base64(data[low:high])
-        if plain is not None:
-            start = view.index(low)
-            yield Decoded(plain, (start, start + high - low))
+        if plain is None:
+            continue
+        start = view.index(low)
+        count += 1
+        if count > RUNS_MAX:
+            view.leave(start)
+            return
+        yield Decoded(plain, (start, start + high - low))
 
 
 def _from_hex(run: bytes) -> str | None:
@@ -169,9 +176,16 @@ def _from_base64(run: bytes) -> str | None:
     if len(body) % 4 == 1:
         body = body[:-1]
     try:
-        return _readable(base64.b64decode(body + b"=" * (-len(body) % 4)))
-    except (ValueError, binascii.Error):
+        raw = base64.b64decode(body + b"=" * (-len(body) % 4))
+        return _readable(_inflated(raw) if raw[:2] == GZIP else raw)
+    except (ValueError, zlib.error):
         return None
+
+
+def _inflated(raw: bytes) -> bytes:
+    """The beginning of what gzip packed (RFC 1952), as far as a run is looked into."""
+    plain = zlib.decompressobj(wbits=31).decompress(raw, RUN_CHARACTERS_MAX)
+    return plain.decode("utf-8", "ignore").encode()  # the cut may split a character
 
 
 def _readable(raw: bytes) -> str | None:
@@ -184,11 +198,15 @@ def _readable(raw: bytes) -> str | None:
     return text if len(text) >= 8 and printable >= PRINTABLE_SHARE_MIN * len(text) else None
 
 
-def _pieces(text: str, pattern: re.Pattern[str], decode: _Decode) -> Iterator[Decoded]:
+def _pieces(view: View, pattern: re.Pattern[str], decode: _Decode) -> Iterator[Decoded]:
     """The unbroken pieces of text around each escape, decoded."""
+    text = view.text
     match = pattern.search(text)
-    for _ in range(RUNS_MAX):
+    for count in range(RUNS_MAX + 1):
         if match is None:
+            return
+        if count == RUNS_MAX:
+            view.leave(match.start())
             return
         low, high = match.span()
         floor, ceiling = max(0, low - PIECE_REACH), min(len(text), high + PIECE_REACH)

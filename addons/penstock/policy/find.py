@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, get_args
 
-from penstock.exchange import Finding, Zone, matches_type
+from penstock.exchange import UNSCANNABLE, Finding, Zone, matches_type
 from penstock.policy.keys import Key
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ class Find:
     response: bool = False
 
     def wants(self, finding: Finding) -> bool:
-        """True when the finding is of one of the types."""
-        return matches_type(self.types, finding.type)
+        """True when the finding is of one of the types, or may hide any of them."""
+        return finding.type == UNSCANNABLE or matches_type(self.types, finding.type)
 
 
 def read_find(section: Section) -> Find | None:
