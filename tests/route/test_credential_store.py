@@ -50,6 +50,15 @@ class Clock:
         return self.now
 
 
+async def until(holds: Callable[[], bool]) -> None:
+    """Wait for what happens in the background."""
+    for _ in range(500):
+        if holds():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it did not happen in five seconds")
+
+
 def made(source: Source) -> tuple[Credentials, Clock]:
     clock = Clock()
     finder: Callable[[Spec], Source] = lambda _spec: source  # noqa: E731 - one expression
@@ -79,7 +88,7 @@ async def test_it_is_renewed_while_the_old_one_serves() -> None:
     clock.now += 61
     first = held.current(SPEC)
     assert first and first.value == "key-number-1-"
-    await asyncio.sleep(0.05)
+    await until(lambda: held.current(SPEC) is not first)
     second = held.current(SPEC)
     assert second and second.value == "key-number-2-" and source.calls == 2
     await held.close()
@@ -91,10 +100,10 @@ async def test_it_is_renewed_without_a_call(monkeypatch: pytest.MonkeyPatch) -> 
     source = Source(renew_at=0.02, expires_at=100)
     held, clock = made(source)
     await held.obtain(SPEC)
-    await asyncio.sleep(0.1)
-    assert source.calls >= 2
+    await until(lambda: source.calls >= 2)
     clock.now += store_module.IDLE_SECONDS + 1
-    await asyncio.sleep(0.1)
+    await until(lambda: not held._entries)
+    await asyncio.sleep(0.05)
     calls = source.calls
     await asyncio.sleep(0.1)
     assert source.calls == calls and held.current(SPEC) is None
@@ -114,6 +123,7 @@ async def test_a_failing_source_costs_nothing_while_the_key_is_valid(
         for _ in range(20):
             assert (await held.obtain(SPEC)).value == "key-number-1-"
             await asyncio.sleep(0.005)
+        await until(lambda: held.failures > 0)
     assert held.failures == 1 and "the service is away" in caplog.text
     assert "key-number" not in caplog.text
     clock.now += 35
@@ -151,11 +161,12 @@ async def test_a_rejected_key_is_replaced_but_not_in_a_storm() -> None:
     """A destination that says 401 makes us ask again, once in ten seconds."""
     source = Source(renew_at=1000, expires_at=2000)
     held, clock = made(source)
-    await held.obtain(SPEC)
+    first = await held.obtain(SPEC)
     clock.now += 11
     for _ in range(50):
         held.rejected(SPEC)
         await asyncio.sleep(0.002)
+    await until(lambda: source.calls >= 2 and held.current(SPEC) is not first)
     found = held.current(SPEC)
     assert source.calls == 2 and found and found.value == "key-number-2-"
     await held.close()

@@ -278,7 +278,7 @@ def test_a_rotated_file_is_used_without_a_restart_and_no_call_fails(
             time.sleep(0.05)
         assert statuses == {200} and provider.keys[-1] == ROTATED
         assert set(provider.keys[before:]) == {REAL, ROTATED}
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 20
     finally:
         (secrets / "openai").write_text(REAL)
         time.sleep(1.1)
