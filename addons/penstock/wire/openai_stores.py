@@ -159,7 +159,11 @@ class Realtime(Store):
         if answer is None or answer.id is None:
             return said
         reason = {"type": "failed", "error": {"type": error["type"], "code": refusal.code}}
-        response = {"object": "realtime.response", "id": answer.id, "status": "failed"}
+        response: dict[str, Any] = {
+            "object": "realtime.response",
+            "id": answer.id,
+            "status": "failed",
+        }
         response |= {"status_details": reason, "output": [], "usage": None}
         done = {"type": "response.done", "event_id": event_id, "response": response}
         return said + sse_event("response.done", done)

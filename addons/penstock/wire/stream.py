@@ -113,7 +113,8 @@ class AnswerStream:
             return self._given_up(data) if self._parser.problem else [data]
         calm = not self._queue and not self._parser.pending and not self.decoded
         before = self.edited
-        self._out = out = []
+        out: list[bytes] = []
+        self._out = out
         self._coming.extend(self._parser.feed(plain))
         while self._coming:
             self._take(self._coming[0], out)
