@@ -56,6 +56,12 @@ def answer_scanner(
     return scanner
 
 
+def may_act(policy: Policy, state: State) -> bool:
+    """False when what ``answer_scanner`` gives only watches: no enforced rule, nothing sealed."""
+    acting = (find_of(rule) for rule in policy.content_rules if rule.enforced)
+    return any(find.response for find in acting if find) or state.restorer(nested=False) is not None
+
+
 def about(rule: Rule[Any], call: Call) -> bool:
     return not isinstance(rule.act, Deny) or bool(rule.act.names(call))
 

@@ -75,6 +75,7 @@ class AnswerTransform:
             coding=coding,
             hide=is_usage_only if live.hides_usage_chunk else None,
             on_problem=self.unreadable,
+            watches=not live.may_change_answer,
             on_text=self.cut.hear if self.cut is not None else None,
         )
         live.stop_reading = self.stream.close
@@ -201,7 +202,8 @@ class AnswerTransform:
         """A stream that cannot be read on: refused where rules had to look into it."""
         policy, live = self.governance.policy, self.live
         live.failure_reason = problem
-        if live.scanner_for is None or policy.mode != "enforce" or policy.on_error == "allow":
+        acts = live.scanner_for is not None and live.may_change_answer
+        if not acts or policy.mode != "enforce" or policy.on_error == "allow":
             live.failure = "failed_open" if live.scanner_for is not None else ""
             return None
         live.failure = "failed_closed"

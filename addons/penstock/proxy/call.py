@@ -53,6 +53,7 @@ class LiveCall:
     coding: str = ""  # content coding of the answer that was taken off because of it
     mcp_answer: McpAnswer | None = None  # what of an MCP answer may be shown
     hides_usage_chunk: bool = False  # we asked for it, the caller did not
+    watches: bool = False  # the scanners only look, whatever they find
     cuts: frozenset[str] = frozenset()  # limits that end the answer when they are reached
     attempts: CallAttempts | None = None  # of a routed call: which targets were asked
     routed_from: str | None = None  # the host the caller meant
@@ -76,7 +77,8 @@ class LiveCall:
     @property
     def may_change_answer(self) -> bool:
         """True when some rule may change a byte of the answer."""
-        return bool(self.scanner_for or self.mcp_answer or self.hides_usage_chunk or self.cuts)
+        scans = self.scanner_for and (not self.watches or self.echoes)
+        return bool(scans or self.mcp_answer or self.hides_usage_chunk or self.cuts)
 
     @property
     def answered_well(self) -> bool:

@@ -14,7 +14,7 @@ from mitmproxy import http
 
 from penstock.exchange import HttpAnswer
 from penstock.mcp import follow_edits
-from penstock.policy.answer import answer_scanner
+from penstock.policy.answer import answer_scanner, may_act
 from penstock.policy.decide import decide, decide_limits
 from penstock.policy.decision import Decision, Reason
 from penstock.policy.mcp_answer import McpAnswer
@@ -183,8 +183,10 @@ class Govern:
         exchange = live.call.exchange
         if not exchange.stream or exchange.api != CHAT or exchange.include_usage:
             return
-        held = (claim for one in live.decision.reservations for claim in one.claims)
-        if live.call.destination.provider in ASKED and any(c.unit in MEASURED for c in held):
+        enforced = {rule.id for rule in self.governance.policy.limits if rule.enforced}
+        held = [claim for one in live.decision.reservations for claim in one.claims]
+        measured = any(c.unit in MEASURED and c.rule in enforced for c in held)
+        if live.call.destination.provider in ASKED and measured:
             body = live.request.body if live.edited_body is None else live.edited_body
             self.send_instead(flow, add_usage(body))
             live.hides_usage_chunk = True
@@ -203,6 +205,7 @@ class Govern:
         live.scanner_for = answer_scanner(
             self.governance.policy, live.call, state, time.time(), live.answer_decision
         )
+        live.watches = not may_act(self.governance.policy, state)
         live.cuts = cutting(self.governance.policy, live)
         if live.call.exchange.mcp is not None and self.governance.policy.tools:
             live.mcp_answer = self.mcp_answer(live, state)

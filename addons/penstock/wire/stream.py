@@ -57,7 +57,8 @@ class AnswerStream:
     ``decoded`` is then True (drop the header). ``hide`` names events to drop whole.
     ``on_problem`` is asked when the stream cannot be read on (a limit, a broken frame): a
     Refusal stops it, None passes the rest unread. Without it, an answer under rules stops.
-    ``on_text`` hears how many characters each event brought.
+    ``on_text`` hears how many characters each event brought. With ``watches`` the scanners
+    see every text and change nothing: bytes pass as if there were none.
 
     After each call: ``stopped`` is the refusal that ended the stream, if one did (feed no
     more, cancel the upstream); ``problem`` says why reading gave up.
@@ -74,6 +75,7 @@ class AnswerStream:
         hide: Callable[[Any], bool] | None = None,
         on_problem: Callable[[str], Refusal | None] | None = None,
         on_text: Callable[[int], None] | None = None,
+        watches: bool = False,
     ) -> None:
         self.stopped: Refusal | None = None
         self.problem: str | None = None
@@ -88,7 +90,7 @@ class AnswerStream:
         self._on_problem = on_problem
         self._on_text = on_text
         self._apart = framing == "message"  # each piece of output is a message of its own
-        self._passes = scanner_for is None and hide is None
+        self._passes = watches or (scanner_for is None and hide is None)
         self._decoder: content_coding.Decoder | None = None
         if coding.strip().lower() not in ("", "identity"):
             self._open_decoder(coding)
@@ -109,7 +111,7 @@ class AnswerStream:
         plain = self._decode(data)
         if self._passes:
             for frame in self._parser.feed(plain):
-                self._read(frame)
+                self._look(frame)
             return self._given_up(data) if self._parser.problem else [data]
         calm = not self._queue and not self._parser.pending and not self.decoded
         before = self.edited
@@ -136,7 +138,7 @@ class AnswerStream:
         if self._parser and not self.stopped and not self.problem:
             for frame in self._parser.end():
                 if self._passes:
-                    self._read(frame)
+                    self._look(frame)
                 elif not self._is_fragment(frame):
                     self._take(frame, out)
             if not self.stopped:
@@ -175,6 +177,13 @@ class AnswerStream:
         return out if self._apart or not out else [b"".join(out)]
 
     # ------------------------------------------------------------------ one event
+
+    def _look(self, frame: Frame) -> None:
+        """Read an event that leaves as it came, and show it to scanners that only watch."""
+        if self._scanner_for is None:
+            self._read(frame)
+        else:
+            self._take(frame, [])
 
     def _read(self, frame: Frame) -> tuple[Any, list[Delta]]:
         data = frame.data
