@@ -14,6 +14,7 @@ import uuid
 from importlib.resources import files
 from typing import Any
 
+import pytest
 import redis as redis_py
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -24,7 +25,7 @@ from penstock.meter.quotas import Claim
 from penstock.meter.store import read_answer
 from tests.meter.redis_server import PROGRAM, RedisServer, needs_redis
 
-LIMIT = 5000
+LIMIT = 1000
 GRACE = 0.03  # in place of the two seconds that real proxies need
 SCRIPT = (files("penstock.meter") / "limits.lua").read_text()
 assert "GRACE, POD = 20, 2000," in SCRIPT
@@ -79,7 +80,7 @@ class Histories(RuleBasedStateMachine):
             proxy.renew(self.client)
         time.sleep(GRACE * 1.4)
 
-    @rule(number=PROXIES, units=st.integers(1, 300), fate=FATES)
+    @rule(number=PROXIES, units=st.integers(1, 200), fate=FATES)
     def begin(self, number: int, units: int, fate: str) -> None:
         proxy, now = self.proxies[number], time.time()
         if proxy.lease.balance(now) < units:
@@ -106,6 +107,12 @@ class Histories(RuleBasedStateMachine):
     def renew(self, number: int, fate: str) -> None:
         self.proxies[number].renew(self.client, fate)
 
+    @rule(number=PROXIES, fate=FATES)
+    def rest(self, number: int, fate: str) -> None:
+        """Nobody called for a while: everything that is left goes back, once."""
+        self.proxies[number].lease.used_at = 0.0
+        self.proxies[number].renew(self.client, fate)
+
     @rule()
     def flush(self) -> None:
         """All that live tell what they know before anything is granted."""
@@ -128,13 +135,14 @@ class Histories(RuleBasedStateMachine):
 
 
 @needs_redis
+@pytest.mark.slow
 def test_no_history_overshoots(tmp_path_factory: Any) -> None:
     server = RedisServer(tmp_path_factory.mktemp("lease-model"))
     try:
         Histories.client = redis_py.Redis(port=server.port)
         machine = Histories.TestCase
         machine.settings = settings(
-            max_examples=40, stateful_step_count=50, deadline=None,
+            max_examples=25, stateful_step_count=50, deadline=None,
             suppress_health_check=list(HealthCheck),
         )  # fmt: skip
         machine().runTest()
@@ -160,4 +168,32 @@ def test_a_quiet_end_gives_everything_back(tmp_path: Any) -> None:
         proxy.renew(client)
         fields = client.hgetall("penstock:{limits}:quiet")
         assert sum(int(value) for name, value in fields.items() if name[:2] == b"p:") == 0
+    server.stop()
+
+
+@needs_redis
+def test_a_message_that_is_heard_twice_counts_once(tmp_path: Any) -> None:
+    """The answer got lost: the same message again gets the same answer and changes nothing."""
+    server = RedisServer(tmp_path)
+    with contextlib.closing(redis_py.Redis(port=server.port)) as client:
+        first, second = Proxy("twice"), Proxy("twice")
+        first.renew(client)
+        time.sleep(GRACE * 1.4)
+
+        def counted() -> int:
+            fields = client.hgetall("penstock:{limits}:twice")
+            return sum(int(value) for name, value in fields.items() if name[:2] == b"p:")
+
+        second.exchange(client, 500, 0)
+        first.exchange(client, 300, 0, "lost")
+        first.exchange(client, 300, 0)
+        assert counted() == 800 and sum(first.lease.lots.values()) == 300
+        first.lease.used_at = 0.0
+        first.renew(client, "lost")
+        first.renew(client)
+        assert counted() == 500
+        first.lease.spend(time.time(), 100)
+        first.exchange(client, 0, 0, "lost")
+        first.exchange(client, 0, 0)
+        assert counted() == 600
     server.stop()
