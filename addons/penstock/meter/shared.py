@@ -10,11 +10,11 @@ import secrets
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 
+from penstock.meter.account import Account
 from penstock.meter.lease import Clock, Lease
 from penstock.meter.quotas import (
     NEVER_FITS_SECONDS,
     PARALLEL,
-    Account,
     Claim,
     Exceeded,
     Key,
