@@ -18,6 +18,7 @@ import pytest
 from cryptography import x509
 
 from tests.faults.world import (
+    ANTHROPIC,
     CHAT,
     DONE,
     EMAIL,
@@ -105,6 +106,32 @@ def test_the_client_leaves_mid_stream(here: World, hang_up: Any) -> None:
     assert record["outcome"] == "aborted" and record["usage"]["estimated"] is True
     assert record["usage"]["output"] == len(said) // 4 and record["usage"]["input"] > 0
     eventually(lambda: gone(here))
+
+
+def test_a_stream_that_counts_at_its_end_is_not_cheap_for_who_leaves_early(here: World) -> None:
+    """Anthropic's streams begin with output_tokens 1 and say the rest at the end."""
+
+    def typed(kind: str, **fields: Any) -> bytes:
+        return f"event: {kind}\ndata: {json.dumps({'type': kind, **fields})}\n\n".encode()
+
+    usage = {"input_tokens": 25, "output_tokens": 1}
+    message = {"id": "m", "type": "message", "role": "assistant", "content": [], "usage": usage}
+    said = "many words " * 100
+    events = [
+        typed("message_start", message=message),
+        typed("content_block_start", index=0, content_block={"type": "text", "text": ""}),
+        typed("content_block_delta", index=0, delta={"type": "text_delta", "text": said}),
+    ]
+    here.upstream.script = Waiting(STREAM_HEAD + b"".join(map(chunk, events)))
+    before = here.recorded
+    with here.tunnel(ANTHROPIC) as client:
+        body = {"model": "claude-x", "max_tokens": 999, "stream": True}
+        body["messages"] = [{"role": "user", "content": "talk"}]
+        client.post(ANTHROPIC, "/v1/messages", json.dumps(body).encode())
+        client.until(b"many words")
+    (record,) = here.after(before)
+    assert record["outcome"] == "aborted"
+    assert (record["usage"]["input"], record["usage"]["output"]) == (25, len(said) // 4)
 
 
 def test_the_client_leaves_in_the_middle_of_a_plain_answer(here: World) -> None:

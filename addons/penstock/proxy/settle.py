@@ -51,9 +51,9 @@ class Settle:
             live.outcome = outcome_of(flow, live)
             problem = problem_of(flow)
             live.status = problem.status if problem is not None else live.status
-        return self.settle(live)
+        return self.settle(live, broke_off=True)
 
-    def settle(self, live: LiveCall) -> Awaitable[None] | None:
+    def settle(self, live: LiveCall, *, broke_off: bool = False) -> Awaitable[None] | None:
         """Settle now, or as soon as prices are loaded (once per process)."""
         live.settled = True
         if live.attempts is not None:
@@ -65,25 +65,30 @@ class Settle:
             for reservation in live.decision.reservations:
                 self.governance.quotas.release(time.time(), reservation)
             return None
-        self.account(live, answer)
+        self.account(live, answer, broke_off or live.outcome == "refused")
         if has_tokens(answer.usage) and not self.governance.prices.loaded:
             return self.price_later(live, answer)
         self.price(live, answer)
         return None
 
-    def account(self, live: LiveCall, answer: Answer) -> None:
+    def account(self, live: LiveCall, answer: Answer, broke_off: bool) -> None:
         """Make sure the answer has a usage, the provider's or ours; learn from the former."""
         usage, exchange = answer.usage, live.call.exchange
         key = caller_key(live.call.caller)
         model = exchange.model or ""
-        if usage.input_total is not None or usage.output_total is not None:
+        spoken = spoken_characters(answer) // CHARACTERS_PER_TOKEN
+        if broke_off and live.streamed and usage.output_total is not None:
+            # The last word on usage was not said: Anthropic's streams begin with output 1.
+            if spoken > usage.output_total:
+                usage.output_total, usage.estimated = spoken, True
+        elif usage.input_total is not None or usage.output_total is not None:
             self.governance.estimator.learn(
                 key, model, live.call.body_bytes, usage.input_total or 0, usage.output_total or 0
             )
         elif exchange.operation in METERED and live.answered_well and usage.counted_tokens is None:
             expected = self.governance.estimator.estimate(key, model, live.call.body_bytes, None)
             usage.input_total = expected.input_tokens
-            usage.output_total = spoken_characters(answer) // CHARACTERS_PER_TOKEN
+            usage.output_total = spoken
             usage.estimated = True
 
     async def price_later(self, live: LiveCall, answer: Answer) -> None:
