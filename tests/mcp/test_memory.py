@@ -45,6 +45,7 @@ def test_invented_servers_and_tools_do_not_grow_memory() -> None:
     memory.see("https://s1.example", [{"name": f"t{number}"} for number in range(20_000)])
     assert len(memory._shown) == 1000
     assert sum(len(tools) for tools in memory._shown.values()) == 10_000
+    assert sum(len(marks) for marks in memory._marks.values()) <= 10_000
 
 
 def test_a_model_request_is_used_once_and_expires() -> None:
@@ -69,3 +70,18 @@ def test_tasks_are_forgotten_oldest_first() -> None:
         memory.start_task(URL, str(number), "search")
     assert memory.tool_of_task(URL, "0") is None
     assert memory.tool_of_task(URL, "10000") == "search"
+
+
+def test_a_list_seen_again_is_compared_and_not_hashed_anew() -> None:
+    """What changed is noticed among what did not; a name given twice is both together."""
+    memory = Memory()
+    tools = [{"name": f"t{number}", "huge": 2**70 if number == 3 else 1} for number in range(5)]
+    memory.see(URL, tools)
+    before = [memory.shown(URL, f"t{number}") for number in range(5)]
+    memory.see(URL, [*tools[:4], {**tools[4], "title": "New"}])
+    after = [memory.shown(URL, f"t{number}") for number in range(5)]
+    assert after[:4] == before[:4] and after[4] != before[4]
+    memory.see(URL, [*tools, {**tools[0], "title": "Twin"}])
+    assert memory.shown(URL, "t0") != before[0]
+    memory.see(URL, tools)
+    assert [memory.shown(URL, f"t{number}") for number in range(5)] == before

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from hashlib import blake2b
 from typing import Any
+
+import orjson
 
 from penstock.mcp.names import skeleton
 from penstock.mcp.pins import Pin, pins_of
+from penstock.wire.loose import as_dict, as_text
 
 # A pod talks to dozens of servers with some hundred tools together.
 SERVERS_MAX = 1000
@@ -34,6 +38,7 @@ class Memory:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._shown: dict[str, dict[str, Pin]] = {}
+        self._marks: dict[str, dict[str, bytes]] = {}  # quick hashes of the same
         self._looks: dict[str, set[tuple[str, str]]] = {}
         self._tools = 0
         self._tasks: OrderedDict[tuple[str, str], tuple[str, float]] = OrderedDict()
@@ -41,20 +46,38 @@ class Memory:
 
     # ------------------------------------------------------------------ definitions
 
-    def see(self, server: str, definitions: Iterable[Any]) -> list[str]:
+    def see(self, server: str, definitions: Sequence[Any]) -> list[str]:
         """Note one page of a server's tools; a sentence for each new name that may deceive."""
         if server not in self._shown and len(self._shown) >= SERVERS_MAX:
             return []
         shown = self._shown.setdefault(server, {})
+        marks = self._marks.setdefault(server, {})
         alarms = []
-        for name, pin in pins_of(definitions).items():
+        for name, pin in pins_of(self._fresh(marks, definitions)).items():
             if name not in shown:
                 if self._tools >= TOOLS_MAX:
+                    marks.pop(name, None)
                     continue
                 self._tools += 1
                 alarms += self._deceives(server, name)
             shown[name] = Pin(name, pin.hash, pin.fields)  # without its texts
         return alarms
+
+    def _fresh(self, marks: dict[str, bytes], definitions: Sequence[Any]) -> list[Any]:
+        """The definitions that are not as last seen: pinning 500 tools anew costs 20 ms."""
+        names = [as_text(as_dict(one).get("name")) or "" for one in definitions]
+        if len(set(names)) < len(names):
+            marks.clear()  # a name given twice is pinned as both together
+            return list(definitions)
+        fresh = []
+        for name, one in zip(names, definitions, strict=True):
+            mark = _mark(one)
+            if mark is None or marks.get(name) != mark:
+                fresh.append(one)
+                marks.pop(name, None)
+                if mark is not None:
+                    marks[name] = mark
+        return fresh
 
     def _deceives(self, server: str, name: str) -> list[str]:
         alike = self._looks.setdefault(skeleton(name), set())
@@ -116,3 +139,11 @@ def _means(asked: str, tool: str) -> bool:
     if asked == tool:
         return True
     return asked.endswith(tool) and asked[-len(tool) - 1] in _SEPARATORS
+
+
+def _mark(definition: Any) -> bytes | None:
+    """A quick hash; None for what the quick writer cannot write (huge numbers)."""
+    try:
+        return blake2b(orjson.dumps(definition), digest_size=16).digest()
+    except orjson.JSONEncodeError:
+        return None
