@@ -51,17 +51,14 @@ class _Held:
 class AnswerStream:
     """Feeds on the answer's bytes and gives the bytes to send.
 
-    ``scanner_for`` answers a scanner for each channel that rules look at, or None; without
-    it nothing can change and bytes pass as they come, in whatever coding. ``coding`` is the
-    answer's content-encoding: a stream that may be edited leaves decoded, and
-    ``decoded`` is then True (drop the header). ``hide`` names events to drop whole.
-    ``on_problem`` is asked when the stream cannot be read on (a limit, a broken frame): a
-    Refusal stops it, None passes the rest unread. Without it, an answer under rules stops.
-    ``on_text`` hears how many characters each event brought. With ``watches`` the scanners
-    see every text and change nothing: bytes pass as if there were none.
-
-    After each call: ``stopped`` is the refusal that ended the stream, if one did (feed no
-    more, cancel the upstream); ``problem`` says why reading gave up.
+    ``scanner_for`` answers a scanner for each channel that rules look at, or None; without it
+    nothing can change and bytes pass as they come, in whatever coding. ``coding`` is the answer's
+    content-encoding: a stream that may be edited leaves decoded, and ``decoded`` is then True.
+    ``hide`` names events to drop whole; ``on_text`` hears how many characters each event brought.
+    With ``watches`` the scanners see every text and change nothing: bytes pass as without them.
+    ``on_problem`` is asked when the stream cannot be read on: a Refusal stops it, None passes the
+    rest unread; without it an answer under rules stops. After each call ``stopped`` is the refusal
+    that ended the stream (cancel the upstream), and ``problem`` says why reading gave up.
     """
 
     def __init__(
@@ -87,8 +84,7 @@ class AnswerStream:
         self._parser: Parser | None = PARSERS[framing]() if framing in PARSERS else None
         self._scanner_for = scanner_for
         self._hide = hide
-        self._on_problem = on_problem
-        self._on_text = on_text
+        self._on_problem, self._on_text = on_problem, on_text
         self._apart = framing == "message"  # each piece of output is a message of its own
         self._passes = watches or (scanner_for is None and hide is None)
         self._decoder: content_coding.Decoder | None = None
@@ -324,8 +320,7 @@ class AnswerStream:
     def stop(self, refusal: Refusal) -> list[bytes]:
         """End the stream now, for a reason outside of it: the API's own last words."""
         out: list[bytes] = []
-        if self.stopped is None:
-            self._stop(refusal, out)
+        self._stop(refusal, out)
         return self._joined(out)
 
     def _stop(self, refusal: Refusal, out: list[bytes]) -> None:
