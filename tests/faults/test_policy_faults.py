@@ -52,9 +52,6 @@ SPOILT = {
     "a condition of a mile": (
         b"version: 1\nrules:\n  - id: x\n    deny: {models: ['*']}\n    when: " + b"(" * 5000
     ),
-    "a pattern of a mile": b"version: 1\nrules:\n  - id: x\n    deny: {models: ['"
-    + b"*a" * 20_000
-    + b"']}\n",
 }
 
 
@@ -74,25 +71,35 @@ def policy_file(made: World) -> Path:
     return made.proxy.state.parent / "policy.yaml"
 
 
-@pytest.mark.parametrize("name", SPOILT)
-def test_a_spoilt_policy_changes_nothing_and_the_next_good_one_counts(
-    reloading: World, name: str
-) -> None:
+def test_spoilt_policies_change_nothing_and_the_next_good_one_counts(reloading: World) -> None:
     """Whatever is written there, the old policy stays, and looking at the file goes on."""
-    failed = reloading.metric('penstock_config_reloads_total{result="failure"')
-    began = time.monotonic()
-    policy_file(reloading).write_bytes(SPOILT[name])
-    if name != "a pattern of a mile":
-        eventually(
-            lambda: reloading.metric('penstock_config_reloads_total{result="failure"') > failed, 15
-        )
-        assert status_of(reloading, "gpt-5-mini") == 200
-        assert status_of(reloading, "o4-mini") == 403
+    failures = 'penstock_config_reloads_total{result="failure"'
+    for name, content in SPOILT.items():
+        failed = reloading.metric(failures)
+        policy_file(reloading).write_bytes(content)
+        try:
+            eventually(lambda failed=failed: reloading.metric(failures) > failed, 15)
+        except AssertionError as error:
+            raise AssertionError(f"{name} was not refused") from error
+        assert status_of(reloading, "gpt-5-mini") == 200, name
+        assert status_of(reloading, "o4-mini") == 403, name
     policy_file(reloading).write_text(GOOD % "o4-*")
     eventually(lambda: status_of(reloading, "o4-mini") == 200, 15)
     policy_file(reloading).write_text(GOOD % "gpt-5*")
     eventually(lambda: status_of(reloading, "gpt-5-mini") == 200, 15)
-    assert time.monotonic() - began < 20
+
+
+def test_a_pattern_of_a_mile_is_refused_or_judged_in_time(reloading: World) -> None:
+    """Forty thousand characters of wildcards: the loop serves others, whatever becomes of them."""
+    policy_file(reloading).write_bytes(
+        b"version: 1\nrules:\n  - id: x\n    deny: {models: ['" + b"*a" * 20_000 + b"']}\n"
+    )
+    time.sleep(1.5)
+    began = time.monotonic()
+    assert status_of(reloading, "a" * 5000) in (200, 403)
+    assert time.monotonic() - began < 2
+    policy_file(reloading).write_text(GOOD % "gpt-5*")
+    eventually(lambda: status_of(reloading, "o4-mini") == 403, 15)
 
 
 def test_a_policy_that_vanishes_stays_in_force(reloading: World) -> None:
