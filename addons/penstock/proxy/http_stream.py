@@ -23,9 +23,6 @@ from mitmproxy.proxy.layers.http import (
     HttpRequestHeadersHook,
     HttpResponseHeadersHook,
     HttpResponseHook,
-    HttpStream,
-    RequestData,
-    RequestEndOfMessage,
     RequestProtocolError,
     ResponseData,
     ResponseEndOfMessage,
@@ -52,18 +49,14 @@ from penstock.proxy.problem import (
 from penstock.proxy.refusal import Refused, problem_of
 from penstock.proxy.runtime import Runtime
 from penstock.proxy.stream import StreamTransform
-from penstock.proxy.websocket_layer import Relay
+from penstock.proxy.tunnelled import Tunnelled
 
 Commands = layer.CommandGenerator[None]
 HTTPS_PORT = 443
 HTTP_PORT = 80
 
 
-def _nothing_to_close() -> None:
-    """HTTP hooks are refused by an answer; only a socket's messages close the connection."""
-
-
-class Stream(HttpStream):
+class Stream(Tunnelled):
     """One request and its answer."""
 
     patience: float | None = None  # seconds to the first byte, where not the engine's own
@@ -109,7 +102,7 @@ class Stream(HttpStream):
             # What follows it can begin the next exchange, and the connection this one came
             # over must have finished first: the stock way is what makes it finish.
             return False
-        rest = self.runtime.run_hook(hook, _nothing_to_close)
+        rest = self.runtime.run_hook(hook, lambda: None)
         if rest is not None:
             vars(hook)["rest"] = rest
         return rest is None
@@ -346,60 +339,3 @@ class Stream(HttpStream):
         elif isinstance(event, ResponseEndOfMessage):
             self.runtime.deadlines.stop(self)
         yield from super().state_consume_response_body(event)
-
-    # ------------------------------------------------------------------ tunnels
-
-    def flow_done(self) -> Commands:
-        """Both sides are through; after an upgrade to WebSocket our relay takes over."""
-        if self.flow.websocket is None:
-            yield from super().flow_done()
-            return
-        limit = self.runtime.settings.limits.request_body_bytes
-        self.child_layer = Relay(self.context, self.flow, limit)
-        self._handle_event = self.passthrough  # type: ignore[method-assign] # as the stock code
-        yield from self.child_layer.handle_event(events.Start())
-        yield SendHttp(ResponseEndOfMessage(self.stream_id), self.context.client)
-
-    def passthrough(self, event: events.Event) -> Commands:
-        """Inside a tunnel or after an upgrade: bytes to the child layer and its bytes out.
-
-        Unlike the stock method, bytes for the client skip the outer HTTP layer (it would
-        pass them on as they are), and a half-close stays a half-close.
-        """
-        assert self.flow.response
-        assert self.child_layer
-        client, server = self.context.client, self.context.server
-        if isinstance(event, RequestData):
-            event = events.DataReceived(client, event.data)
-        elif isinstance(event, ResponseData):
-            event = events.DataReceived(server, event.data)
-        elif isinstance(event, RequestEndOfMessage):
-            event = events.ConnectionClosed(client)
-        elif isinstance(event, ResponseEndOfMessage):
-            event = events.ConnectionClosed(server)
-        upgraded = self.flow.response.status_code == 101
-        for command in self.child_layer.handle_event(event):
-            if isinstance(command, commands.SendData):
-                if upgraded and command.connection == server:
-                    yield SendHttp(RequestData(self.stream_id, command.data), server)
-                else:
-                    yield command
-            elif isinstance(command, commands.CloseConnection):
-                yield from self._close_in_tunnel(command, upgraded=upgraded)
-            else:
-                yield command
-
-    def _close_in_tunnel(self, command: commands.CloseConnection, *, upgraded: bool) -> Commands:
-        half = isinstance(command, commands.CloseTcpConnection) and command.half_close
-        if upgraded and command.connection == self.context.server:
-            yield SendHttp(
-                RequestProtocolError(self.stream_id, "EOF", ErrorCode.PASSTHROUGH_CLOSE),
-                self.context.server,
-            )
-        elif command.connection == self.context.client and not (half and not upgraded):
-            yield SendHttp(
-                ResponseProtocolError(self.stream_id, "EOF", ErrorCode.PASSTHROUGH_CLOSE),
-                self.context.client,
-            )
-        else:
-            yield command
