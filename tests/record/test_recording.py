@@ -15,7 +15,14 @@ from penstock.exchange import Finding, McpCall
 from penstock.meter.quotas import Claim, Quotas
 from penstock.policy.decision import Located
 from penstock.record.metrics import Metrics
-from penstock.record.recording import Recording, start_recording, watch_proxy, watch_quotas
+from penstock.record.recording import (
+    Recording,
+    start_recording,
+    watch_proxy,
+    watch_quotas,
+    watch_routes,
+)
+from penstock.route.budget import RetryBudget
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 RULES = REPOSITORY / "deploy/prometheus/penstock.rules.yaml"
@@ -29,6 +36,7 @@ def recording(tmp_path):
     opened = start_recording(tmp_path, {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"})
     watch_quotas(opened.metrics, Quotas())
     watch_proxy(opened.metrics, refused=float, errors=float)
+    watch_routes(opened.metrics, RetryBudget())
     yield opened
     opened.recorder.close()
 

@@ -30,13 +30,13 @@ def choice_of(url: str, model: str | None = "gpt-4o", **more: object) -> Choice:
         scheme, host, port, base = parse_url(url)
         target = Target(url, scheme, host, port, base, **more)  # type: ignore[arg-type] # keys
         place = Destination(host, port, provider=target.provider)
-    return Choice(target, place, model)
+    return Choice(target, place, model, "name")
 
 
 def form(
     choice: Choice, path: str, body: bytes = BODY, asked: str | None = "gpt-4o", fields=FIELDS
 ) -> Form:  # type: ignore[no-untyped-def] # header fields
-    return formed(choice, asked, path, fields, body, "https")
+    return formed(choice, asked, ("https", "api.openai.com", 443), path, fields, body)
 
 
 @pytest.mark.parametrize(

@@ -9,26 +9,32 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
+from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from penstock.destinations import by_shape, identify
-from penstock.exchange import matches_type
+from penstock.exchange import Destination, matches_type
 from penstock.policy.call import Call, kind_of
 from penstock.policy.credentials import choose_credential
 from penstock.policy.policy import Rule
 from penstock.policy.rules.route import Route
 from penstock.route.balance import order
 from penstock.route.form import speaks
-from penstock.route.plan import Choice, Plan
+from penstock.route.plan import Choice, Plan, name_of
 from penstock.route.target import Target
 
 if TYPE_CHECKING:
     from penstock.policy.decide import Judge
 
+Place = tuple[Destination, str]
+
 # The workload's label that says where it runs (a well-known one of Kubernetes).
 REGION_LABEL = "topology.kubernetes.io/region"
 # Text that tells conversations apart; a head as long as this repeats in no other one.
 HEAD_CHARACTERS = 4096
+# What models write at most; a byte of input is a token at most.
+OUTPUT_TOKENS_MAX = 128_000
 
 
 def choose_route(judge: Judge) -> None:
@@ -101,7 +107,7 @@ def plan_for(judge: Judge, rule: Rule[Route], targets: Sequence[Target]) -> None
         balance=act.balance,
         key=conversation(judge) if act.sticky else call.id,
         region=call.caller.workload.labels.get(REGION_LABEL),
-        tokens=needed(judge) if judge.state.board.rooms else 0,
+        tokens=needed(judge, choices),
     )
     # What is stored with a provider (files, earlier answers) is found nowhere else.
     attempts = 1 if call.exchange.references else act.attempts
@@ -117,16 +123,22 @@ def choice_of(judge: Judge, target: Target) -> Choice:
     call = judge.call
     model = target.model_for(call.exchange.model)
     if target.is_original:
-        return Choice(target, call.destination, model, judge.decision.credential)
-    place = identify(target.host, target.port, target.base or "/")
-    if target.provider is not None:
-        known = "policy"  # its author vouches for it
-        place = replace(
-            place, provider=target.provider, category="llm_api", known=True, source=known
-        )
+        place = call.destination
+        return Choice(target, place, model, name_of(place, ""), judge.decision.credential)
+    api = call.exchange.api
+    place, name = place_of(target.host, target.port, target.base, target.provider, api)
+    return Choice(target, place, model, name)
+
+
+@lru_cache(maxsize=4096)  # the policy's targets, each with the families that are called
+def place_of(host: str, port: int, base: str, provider: str | None, api: str) -> Place:
+    """A target as the catalogue knows it, or as the policy's author says; and its name."""
+    place = identify(host, port, base or "/")
+    if provider is not None:
+        place = replace(place, provider=provider, category="llm_api", known=True, source="policy")
     elif not place.known:
-        place = by_shape(place, call.exchange.api)
-    return Choice(target, place, model)
+        place = by_shape(place, api)
+    return place, name_of(place, base)
 
 
 def judged(judge: Judge, choice: Choice) -> Choice | str:
@@ -145,7 +157,8 @@ def judged(judge: Judge, choice: Choice) -> Choice | str:
     apart.destinations(pins=not keyless)
     if apart.decision.verdict == "deny":
         return next(r.message for r in apart.decision.reasons if r.verdict == "deny" and r.enforced)
-    return replace(choice, use=apart.decision.credential)
+    use = apart.decision.credential
+    return choice if use is None else replace(choice, use=use)
 
 
 def moved(call: Call, choice: Choice) -> Call:
@@ -154,22 +167,33 @@ def moved(call: Call, choice: Choice) -> Call:
     exchange = call.exchange
     if choice.asked_model != exchange.model:
         exchange = replace(exchange, model=choice.asked_model)
-    return replace(call, exchange=exchange, destination=choice.destination, scheme=scheme)
+    return Call(
+        exchange, call.caller, choice.destination, call.id,
+        call.body_bytes, call.method, scheme, call.path,
+    )  # fmt: skip
 
 
 def conversation(judge: Judge) -> str:
-    """A keyed hash of the conversation's head: the same on each of its turns."""
+    """A hash of the conversation's head: the same on each of its turns, and in every proxy.
+
+    It is never written down, so it needs no key, and the proxies of a service need not share one.
+    """
     head: list[str] = []
     for message in judge.call.exchange.messages:
         head.append(message.text()[:HEAD_CHARACTERS])
         if message.role == "user":
             break
     said = "\x1f".join(head)
-    return judge.state.digest("conversation", said) if said else judge.call.id
+    if not said:
+        return judge.call.id
+    return blake2b(said.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
-def needed(judge: Judge) -> int:
-    """Tokens the call is expected to need."""
+def needed(judge: Judge, choices: Sequence[Choice]) -> int:
+    """Tokens the call is expected to need; 0 where every target has more than it can need."""
+    board, most = judge.state.board, judge.call.body_bytes + OUTPUT_TOKENS_MAX
+    if not board.rooms or not any(board.near(c.name, c.model, judge.now, most) for c in choices):
+        return 0
     estimate = judge.state.estimate(judge.call)
     return estimate.input_tokens + estimate.output_tokens
 

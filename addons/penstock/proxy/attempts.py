@@ -47,6 +47,22 @@ class Stop:
 class CallAttempts:
     """``failover.Attempts`` of one call."""
 
+    __slots__ = (
+        "_began",
+        "_board",
+        "_budget",
+        "_choice",
+        "_first_began",
+        "_left",
+        "_live",
+        "_open",
+        "_parser",
+        "_plan",
+        "_under_way",
+        "patience",
+        "rows",
+    )  # fmt: skip
+
     def __init__(
         self,
         live: LiveCall,
@@ -68,7 +84,6 @@ class CallAttempts:
         self._began = 0.0
         self._first_began = time.monotonic()
         self._parser: SseParser | None = None
-        self._first_bytes = 0
         budget.call()
 
     # ------------------------------------------------------------------ what the engine asks
@@ -88,7 +103,7 @@ class CallAttempts:
         self.rows.append(Attempt(choice.name, place.provider, choice.asked_model, choice.region))
         self._began = time.monotonic()
         self._open = self._under_way = True
-        self._parser, self._first_bytes = None, 0
+        self._parser = None
         self.patience = self._plan.attempt_seconds if self._left else None
         self._board.begin(choice.name, time.time())
 
@@ -208,5 +223,5 @@ def put(flow: http.HTTPFlow, form: Form) -> None:
     request.data.scheme = form.scheme.encode()
     request.data.authority = b""
     request.data.path = form.path.encode("latin-1", "replace")
-    request.data.headers = http.Headers(form.fields)
+    request.headers.fields = tuple(form.fields)
     request.data.content = form.body

@@ -79,6 +79,7 @@ class Route:
         choices = [renamed(choice, live.decision.model) for choice in plan.choices]
         fields, body = content_of(live, flow, any(one.asked_model != asked for one in choices))
         signed, request = signature_over_body(live), flow.request
+        where = request.scheme, request.host, request.port
         stops: list[Stop] = []
         for index, choice in enumerate(choices):
             use, fetched = choice.use, keys.get(index)
@@ -87,7 +88,7 @@ class Route:
             changes = not choice.target.is_original or choice.asked_model != asked
             if signed is not None and fetched is None and changes:
                 continue
-            made = partial(formed, choice, asked, request.path, fields, body, request.scheme)
+            made = partial(formed, choice, asked, where, request.path, fields, body)
             sign = None
             if use is not None and fetched is not None:
                 sign = partial(put_key, live, use, fetched)

@@ -44,6 +44,7 @@ from penstock.record.recording import (
     start_recording,
     watch_proxy,
     watch_quotas,
+    watch_routes,
     watch_store,
 )
 
@@ -105,6 +106,7 @@ class Service:
             self.governance.store = Store(url, self.governance.quotas, on_error)
             watch_store(self.recording.metrics, self.governance.store)
         watch_quotas(self.recording.metrics, self.governance.quotas)
+        watch_routes(self.recording.metrics, self.governance.retries)
         watch_proxy(
             self.recording.metrics,
             refused=lambda: float(self.refusals.total()),

@@ -19,6 +19,7 @@ from penstock.record.metrics import Metrics
 from penstock.record.recorder import Recorder, Sink
 from penstock.record.search import Scan
 from penstock.record.telemetry import telemetry
+from penstock.route.budget import RetryBudget
 
 if TYPE_CHECKING:
     from penstock.record.spans import Spans
@@ -104,6 +105,22 @@ def watch_proxy(
         "Checks that raised, with or without a call's record to say so.",
         "counter",
         errors,
+    )
+
+
+def watch_routes(metrics: Metrics, retries: RetryBudget) -> None:
+    """Show how often a further target was asked, and how often that was one too many."""
+    metrics.watch(
+        "penstock_route_retries",
+        "Further targets asked for a call.",
+        "counter",
+        lambda: float(retries.spent),
+    )
+    metrics.watch(
+        "penstock_route_retries_refused",
+        "Further targets not asked because the retry budget was spent.",
+        "counter",
+        lambda: float(retries.refused),
     )
 
 

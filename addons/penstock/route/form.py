@@ -22,6 +22,7 @@ from penstock.route.target import DEFAULT_PORTS
 from penstock.wire.json_spans import insert_member, replace_value
 
 Fields = Sequence[tuple[bytes, bytes]]
+Where = tuple[str, str, int]  # scheme, host, port
 
 # The first word of a family's name is its wire format; these providers serve one other than
 # OpenAI's, which is what everybody else serves.
@@ -54,7 +55,7 @@ class Form:
     host: str
     port: int
     path: str
-    fields: list[tuple[bytes, bytes]]
+    fields: Fields
     body: bytes
 
 
@@ -72,23 +73,26 @@ def speaks(provider: str | None, api: str, stated: str | None = None) -> bool:
 
 
 def formed(
-    choice: Choice, asked_model: str | None, path: str, fields: Fields, body: bytes, scheme: str
+    choice: Choice, asked_model: str | None, where: Where, path: str, fields: Fields, body: bytes
 ) -> Form:
-    """The request for ``choice``. ``asked_model`` is the model the request names now."""
+    """The request for ``choice``; ``where`` the caller's own goes.
+
+    ``asked_model`` is the model the request names now.
+    """
     target, place = choice.target, choice.destination
-    if target.is_original:
-        fields, here = list(fields), path
-        host_changes = False
-    else:
-        scheme = target.scheme
-        host_changes = not _same_host(fields, place.host, place.port, scheme)
+    if target.is_original and choice.asked_model == asked_model:
+        return Form(*where, path, fields, body)
+    here = path
+    if not target.is_original:
+        where = target.scheme, place.host, place.port
+        host_changes = not _same_host(fields, place.host, place.port, target.scheme)
         here = moved_path(choice, path)
         fields, here = _account(choice, fields, here, host_changes)
     if choice.asked_model != asked_model and choice.asked_model is not None:
         here, body = _with_model(choice, here, body)
     elif _DEPLOYMENT.search(path) and not _DEPLOYMENT.search(here) and choice.asked_model:
         body = _model_in_body(body, choice.asked_model)
-    return Form(scheme, place.host, place.port, here, _length(fields, len(body)), body)
+    return Form(*where, here, _length(fields, len(body)), body)
 
 
 def moved_path(choice: Choice, path: str) -> str:

@@ -72,6 +72,11 @@ class Board:
             return wait
         return max(wait, standing.out_until - now, standing.probe_until - now, 0.0)
 
+    def near(self, name: str, model: str, now: float, tokens: int) -> bool:
+        """True when fewer tokens than this are left, so that it matters what a call needs."""
+        room = self.rooms.get((name, model))
+        return room is not None and now < room.until and room.tokens < tokens
+
     def outstanding(self, name: str) -> int:
         """Calls under way."""
         standing = self.standings.get(name)

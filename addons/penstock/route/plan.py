@@ -16,14 +16,8 @@ class Choice:
     target: Target
     destination: Destination
     asked_model: str | None
+    name: str  # host, port and base: what health is kept for
     use: Any = None  # the credential it gets (policy.decision.Use), None: the caller's or none
-
-    @property
-    def name(self) -> str:
-        """Host, port and base: what health is kept for."""
-        place = self.destination
-        port = "" if place.port == 443 else f":{place.port}"
-        return f"{place.host}{port}{self.target.base}"
 
     @property
     def model(self) -> str:
@@ -51,3 +45,9 @@ class Plan:
     choices: tuple[Choice, ...]
     attempt_seconds: float | None = None
     give_up_seconds: float | None = None
+
+
+def name_of(destination: Destination, base: str) -> str:
+    """What health is kept for: ``host/base``, and the port where it is not 443."""
+    port = "" if destination.port == 443 else f":{destination.port}"
+    return f"{destination.host}{port}{base}"

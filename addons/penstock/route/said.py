@@ -12,6 +12,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
+# More than the largest context and the longest answer: no single call needs it.
+PLENTY = 2_500_000
+DIGITS_MAX = 9
+
 # A number of digits no honest header exceeds.
 _NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?\Z")
 _SPAN = re.compile(r"(?:([0-9]{1,4})h)?(?:([0-9]{1,5})m(?!s))?(?:([0-9]{1,6}(?:\.[0-9]{1,9})?)s)?")
@@ -52,17 +56,19 @@ def room(headers: Mapping[str, str], now: float) -> tuple[int, float] | None:
     No requests left means no tokens left either.
     """
     for left, reset in _REQUESTS:
-        if headers.get(left, "").strip() == "0":
+        if headers.get(left) == "0" and (wait := span(headers.get(reset, ""), now)) is not None:
+            return 0, now + wait
+    nearest = None
+    for left, reset in _TOKENS:
+        text = headers.get(left)
+        if text is None or not (text.isascii() and text.isdigit() and len(text) <= DIGITS_MAX):
+            continue
+        tokens = int(text)
+        if tokens < PLENTY and (nearest is None or tokens < nearest[0]):
             wait = span(headers.get(reset, ""), now)
             if wait is not None:
-                return 0, now + wait
-    found = []
-    for left, reset in _TOKENS:
-        text = headers.get(left, "").strip()
-        wait = span(headers.get(reset, ""), now)
-        if _NUMBER.match(text) and wait is not None:
-            found.append((int(float(text)), now + wait))
-    return min(found) if found else None
+                nearest = tokens, now + wait
+    return nearest
 
 
 def span(text: str, now: float) -> float | None:
