@@ -4,12 +4,13 @@ Usage: scripts/evaluate [--corpora DIR] [--show MEASURE] [--only WORD]
 
 DIR holds JSON lines files (`secret`, `pii`, `benign`, `injection`, `tool_poisoning`), one row
 {"id", "kind", "text", "spans": [[start, end, type]] | null, "label", "source"} each.
-Thresholds are fixed in the rules; nothing is learnt here.
+Rules are measured as they are; models are trained anew without what they are measured on.
 """
 
 from __future__ import annotations
 
 import argparse
+import base64
 import gzip
 import json
 import math
@@ -21,7 +22,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "addons"))
 
-from penstock.detect import Detectors
+import numpy as np
+from training import measure
+from training.corpus import result_texts
+
+from penstock.detect import Detectors, known_types
+from penstock.exchange import matches_type
 
 # Types of the structured part of the PII sets; names, places and dates need a language model.
 STRUCTURED = {
@@ -30,6 +36,10 @@ STRUCTURED = {
 # Sources whose texts are what a tool returned; the rest stands in the zone of its file.
 FROM_TOOLS = {"agentdojo", "asb-observation", "bipia-email", "bipia-clean-email"}
 FILE_CHARACTERS_MAX = 1_000_000
+# Below it a finding says of itself that it probably is nobody's (documentation domains).
+SCORE_MIN = 0.4
+# A source with fewer attacks says nothing when it is left out.
+LEFT_OUT_MIN = 20
 
 
 def rows(directory: Path, name: str) -> list[dict]:
@@ -122,13 +132,13 @@ def secrets(directory: Path, show: str) -> None:
 
 
 def alarms(directory: Path, wanted: str, show: str, prompts_only: bool) -> None:
-    detectors = Detectors([wanted])
+    detectors = Detectors(phrases([wanted]))
     flagged = total = 0
     for row in rows(directory, "benign"):
         if prompts_only and row["source"] in ("lockfiles", "source-code"):
             continue
         total += 1
-        found = detectors.scan(row["text"])
+        found = [f for f in detectors.scan(row["text"]) if f.score >= SCORE_MIN]
         flagged += bool(found)
         if found and show == f"{wanted}-alarms":
             print(
@@ -202,7 +212,7 @@ def personal(directory: Path, show: str) -> None:
         found = [
             f
             for f in found
-            if f.score >= 0.4 and not any(f.start < s[1] and s[0] < f.end for s in others)
+            if f.score >= SCORE_MIN and not any(f.start < s[1] and s[0] < f.end for s in others)
         ]
         hit = spans_hit(found, spans)
         true, false, missed = true + hit[0], false + hit[1], missed + hit[2]
@@ -220,13 +230,18 @@ def personal(directory: Path, show: str) -> None:
     line("PII recogniser tests, document F1", f"{score:.3f}", "-", sum(documents.values()))
 
 
+def phrases(wanted: list[str]) -> list[str]:
+    """The types of the rules: the model has seen these rows, so they say nothing of it."""
+    return [t for t in known_types() if matches_type(wanted, t) and not t.endswith(".model")]
+
+
 def orders(directory: Path, show: str) -> None:
     """Injection and tool poisoning: recall by source, alarms on what is benign."""
     for name, wanted, zone in (
         ("injection", ["injection"], "user"),
         ("tool_poisoning", ["tool_poisoning", "injection"], "tool_definition"),
     ):
-        detectors = Detectors(wanted)
+        detectors = Detectors(phrases(wanted))
         hits: dict[tuple[str, int], list[bool]] = defaultdict(list)
         for row in rows(directory, name):
             here = "tool_result" if row["source"] in FROM_TOOLS else zone
@@ -259,6 +274,99 @@ def orders(directory: Path, show: str) -> None:
         )
     alarms(directory, "injection", show, prompts_only=False)
     alarms(directory, "tool_poisoning", show, prompts_only=False)
+
+
+def learned(directory: Path) -> None:
+    """Rules and models together on texts the model has not seen (training/measure.py)."""
+    total = 0
+    left_out: list[float] = []
+    for zone, (texts, rules) in measure.TASKS.items():
+        task = measure.prepared(texts(directory), rules)
+        scores = measure.cross_validated(task)
+        hit = task.rules | (scores >= measure.threshold(task, scores))
+        counts = measure.counted(task, hit)
+        total = total + counts if zone != "tool_definition" else total
+        found, _, missed = counts.tolist()
+        name = f"rules + model, {zone}, 5-fold by group"
+        line(f"{name}, F1", f"{measure.f1(counts):.3f}", "-", found + missed)
+        alike = task.measured & (task.labels == 0)
+        for source in sorted({*task.sources[alike & hit]}):
+            ours = alike & (task.sources == source)
+            shares(f"{name}, false alarm share, {source}", hit[ours])
+        for source in sorted({*task.sources[task.measured & (task.labels == 1)]}):
+            ours = task.measured & (task.labels == 1) & (task.sources == source)
+            if ours.sum() < LEFT_OUT_MIN:
+                continue
+            shares(f"{name}, recall, {source}", hit[ours])
+            unseen, _ = measure.without_source(task, source)
+            shares(f"rules + model, {zone}, recall without training on {source}", unseen)
+            if zone != "tool_definition":
+                left_out.append(float(unseen.mean()))
+    total = total + from_tools(directory, left_out)
+    line("injection, F1, rules + model, 5-fold by group", f"{measure.f1(total):.3f}", "-", 1633)
+    mean = f"{statistics.mean(left_out):.3f}"
+    line("injection, mean recall, one source left out", mean, "-", len(left_out))
+
+
+def from_tools(directory: Path, left_out: list[float]) -> np.ndarray:
+    """Tool results: the model for people's texts has never seen any of these sources."""
+    detectors = Detectors(["injection"])
+    counts = np.zeros(3, int)
+    for source in sorted(FROM_TOOLS):
+        ours = [text for text in result_texts(directory) if text.source == source]
+        hit = np.array([bool(detectors.scan(text.text, "tool_result")) for text in ours])
+        if ours[0].label:
+            shares(f"rules + model, tool_result, recall, never trained on, {source}", hit)
+            left_out.append(float(hit.mean()))
+            counts += np.array([hit.sum(), 0, (~hit).sum()])
+        else:
+            shares(f"rules + model, tool_result, false alarm share, {source}", hit)
+            counts += np.array([0, hit.sum(), 0])
+    return counts
+
+
+def shares(name: str, hit: np.ndarray) -> None:
+    line(name, f"{hit.mean():.3f}", interval(int(hit.sum()), len(hit)), len(hit))
+
+
+# Ways to write an order so that a pattern does not see it.
+EVASIONS = {
+    "as written": lambda text: text,
+    "capitals": str.upper,
+    "letters apart": lambda text: " ".join(text),
+    "zero-width characters": lambda text: "\u200b".join(text),
+    "look-alike letters": lambda text: text.translate(str.maketrans("aeopc", "аеорс")),
+    "full-width letters": lambda text: "".join(
+        chr(ord(c) + 0xFEE0) if "!" <= c <= "~" else c for c in text
+    ),
+    "tag characters": lambda text: "".join(chr(0xE0000 + ord(c)) for c in text if c.isascii()),
+    "base64": lambda text: base64.b64encode(text.encode()).decode(),
+    "base64 of gzip": lambda text: base64.b64encode(gzip.compress(text.encode())).decode(),
+    "hex": lambda text: text.encode().hex(),
+    "percent": lambda text: "".join(f"%{b:02X}" for b in text.encode()),
+    "leet": lambda text: text.translate(str.maketrans("aeiot", "43107")),
+    "reversed": lambda text: text[::-1],
+    "half per message": lambda text: text[: len(text) // 2],
+}
+
+
+def evasions(directory: Path) -> None:
+    """Attacks that the rules find as written, disguised: which share is still found."""
+    for name, wanted, zone in (
+        ("injection", ["injection"], "user"),
+        ("secret", ["secret"], "user"),
+    ):
+        detectors = Detectors(wanted)
+        texts = [row["text"] for row in rows(directory, name) if row["label"]]
+        plain = [text for text in texts if len(text) < 400 and detectors.scan(text, zone)]
+        for evasion, disguise in EVASIONS.items():
+            hit = [bool(detectors.scan(disguise(text), zone)) for text in plain[:300]]
+            line(
+                f"{name}, recall, {evasion}",
+                f"{sum(hit) / len(hit):.3f}",
+                interval(sum(hit), len(hit)),
+                len(hit),
+            )
 
 
 def cost(directory: Path) -> None:
@@ -295,7 +403,9 @@ def main() -> None:
     default = Path(__file__).resolve().parent.parent.parent / "shared" / "corpora"
     parser.add_argument("--corpora", type=Path, default=default)
     parser.add_argument("--show", default="", help="print the rows behind a measure")
-    parser.add_argument("--only", default="", help="secret, pii, installed, cost, injection")
+    parser.add_argument(
+        "--only", default="", help="secret, pii, injection, learned, evasion, installed, cost"
+    )
     arguments = parser.parse_args()
     if not arguments.corpora.is_dir():
         parser.error(f"no corpora at {arguments.corpora}: give --corpora DIR")
@@ -309,6 +419,10 @@ def main() -> None:
         alarms(directory, "pii", show, prompts_only=True)
     if only in ("", "injection"):
         orders(directory, show)
+    if only in ("", "learned"):
+        learned(directory)
+    if only in ("", "evasion"):
+        evasions(directory)
     if only in ("", "installed"):
         installed("secret", show)
     if only in ("", "cost"):

@@ -9,6 +9,7 @@ from penstock.detect.contact import contact_probes
 from penstock.detect.credentials import credential_probes
 from penstock.detect.identity import identity_probes
 from penstock.detect.keys import key_probes
+from penstock.detect.model import model_probes
 from penstock.detect.phrases import phrase_probes
 from penstock.detect.probe import Probe
 from penstock.detect.rules import load, load_phrases
@@ -29,4 +30,5 @@ def all_probes() -> tuple[Probe, ...]:
         *account_probes(),
         *identity_probes(),
         *phrase_probes(load_phrases()),
+        *model_probes(),
     )

@@ -37,6 +37,7 @@ PRINTABLE_SHARE_MIN = 0.95
 
 _RUN = re2.compile(rb"[0-9A-Za-z+/_-]{24,}={0,2}")
 _PERCENT = re.compile(r"%[0-9A-Fa-f]{2}")
+_PERCENT_RUN = re.compile(r"(?:%[0-9A-Fa-f]{2})+")
 _ESCAPED = re.compile(r"\\u[0-9A-Fa-f]{4}")
 # How far a piece with an escape in it reaches to either side, at most.
 PIECE_REACH = 4000
@@ -219,18 +220,30 @@ def _pieces(view: View, pattern: re.Pattern[str], decode: _Decode) -> Iterator[D
 
 
 def _unpercent(piece: str, base: int) -> Decoded:
-    return _mapped(piece, base, _PERCENT, lambda m: unquote_to_bytes(m.group()).decode("latin-1"))
+    return _mapped(piece, base, _PERCENT_RUN, _percent_text)
+
+
+def _percent_text(match: re.Match[str]) -> list[tuple[str, int]]:
+    """The characters of a run of %XX; each byte takes three of the original."""
+    raw = unquote_to_bytes(match.group())
+    try:
+        return [(char, 3 * len(char.encode())) for char in raw.decode()]
+    except UnicodeDecodeError:
+        return [(chr(byte), 3) for byte in raw]
 
 
 def _unescape(piece: str, base: int) -> Decoded:
     short = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f"}
-    return _mapped(
-        piece, base, _ESCAPE, lambda m: chr(int(m[1], 16)) if m[1] else short.get(m[2], m[2])
-    )
+
+    def plain(match: re.Match[str]) -> list[tuple[str, int]]:
+        char = chr(int(match[1], 16)) if match[1] else short.get(match[2], match[2])
+        return [(char, len(match[0]))]
+
+    return _mapped(piece, base, _ESCAPE, plain)
 
 
 def _mapped(
-    piece: str, base: int, pattern: re.Pattern[str], plain: Callable[[re.Match[str]], str]
+    piece: str, base: int, pattern: re.Pattern[str], plain: _Plain
 ) -> Decoded:
     characters: list[str] = []
     origin: list[int] = []
@@ -238,8 +251,11 @@ def _mapped(
     for match in pattern.finditer(piece):
         characters.append(piece[at : match.start()])
         origin += range(base + at, base + match.start())
-        characters.append(plain(match))
-        origin.append(base + match.start())
+        at = match.start()
+        for char, width in plain(match):
+            characters.append(char)
+            origin.append(base + at)
+            at += width
         at = match.end()
     characters.append(piece[at:])
     origin += range(base + at, base + len(piece) + 1)
@@ -247,3 +263,4 @@ def _mapped(
 
 
 _Decode = Callable[[str, int], Decoded]
+_Plain = Callable[[re.Match[str]], list[tuple[str, int]]]

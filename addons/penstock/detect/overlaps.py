@@ -12,7 +12,7 @@ from penstock.exchange import Finding
 _GENERAL = frozenset(
     {
         "secret.api_key", "secret.credential", "secret.password", "secret.key_material",
-        "secret.authorization",
+        "secret.authorization", "injection.model", "tool_poisoning.model",
     }
 )  # fmt: skip
 

@@ -8,8 +8,8 @@ from typing import Any, Literal
 from penstock.detect.steps import Replacement, ScanStep
 from penstock.exchange import Finding
 from penstock.policy.call import Call
-from penstock.policy.content import wants
-from penstock.policy.decide import Judge, is_signed, note
+from penstock.policy.content import Ignored, wants
+from penstock.policy.decide import Judge, ignored, is_signed, note
 from penstock.policy.decision import Decision, Located, Reason, Verdict
 from penstock.policy.policy import Policy, Rule, find_of
 from penstock.policy.refusals import policy_refusal
@@ -41,10 +41,12 @@ def answer_scanner(
     if not rules and state.restorer(nested=False) is None:
         return None
 
+    harmless = ignored(policy, state, now)
+
     def scanner(channel: Channel) -> ChannelScanner | None:
         parts: list[ChannelScanner] = []
         if rules:
-            reaction = Reaction(rules, call, state, decision, channel)
+            reaction = Reaction(rules, call, state, decision, channel, harmless)
             parts.append(Reacting(state.scanner(reaction.types, reaction.react, channel)))
         restorer = None if is_signed(channel.zone, call) else state.restorer(channel.nested)
         if restorer is not None:
@@ -76,17 +78,21 @@ class Reaction:
         state: State,
         decision: Decision,
         channel: Channel,
+        harmless: Ignored | None = None,
     ) -> None:
         self.rules = rules
         self.call = call
         self.state = state
         self.decision = decision
         self.channel = channel
+        self.harmless = harmless
         finds = [find for rule in rules if (find := find_of(rule)) is not None]
         self.types = tuple(sorted({name for find in finds for name in find.types}))
 
     def react(self, finding: Finding, value: str) -> str:
         """The text in place of ``value``; Kept where it stays, Ending where the answer ends."""
+        if self.harmless is not None and self.harmless(finding, value):
+            return Kept(value)
         wanting = [rule for rule in self.rules if wants(rule, finding)]
         why = f"{finding.type} found in the answer"
         denying = [rule for rule in wanting if isinstance(rule.act, Deny)]

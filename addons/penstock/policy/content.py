@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -17,6 +17,7 @@ from penstock.wire.edits import Edit
 FINDINGS_KEPT = 1000
 
 Direction = Literal["request", "response"]
+Ignored = Callable[[Finding, str], bool]
 
 # Parts of a request as a caller knows them.
 PLACES: dict[Zone, str] = {
@@ -48,9 +49,13 @@ def looks_at(rule: Rule[Any], zone: Zone, direction: Direction) -> bool:
 
 
 def judge_content(
-    rules: Sequence[Rule[Any]], leaves: Iterable[Leaf], direction: Direction, state: State
+    rules: Sequence[Rule[Any]],
+    leaves: Iterable[Leaf],
+    direction: Direction,
+    state: State,
+    ignored: Ignored | None = None,
 ) -> ContentVerdict:
-    """Scan each text once; let every rule speak about every finding."""
+    """Scan each text once; let every rule speak about every finding that is not ignored."""
     verdict = ContentVerdict()
     by_zone: dict[Zone, list[Rule[Any]]] = {}
     for leaf in leaves:
@@ -63,7 +68,9 @@ def judge_content(
         if not reading:
             continue
         for finding in state.findings(leaf.text, leaf.zone):
-            judge_finding(verdict, reading, leaf, finding, direction, state)
+            value = leaf.text[finding.start : finding.end]
+            if ignored is None or not ignored(finding, value):
+                judge_finding(verdict, reading, leaf, finding, direction, state)
     return verdict
 
 

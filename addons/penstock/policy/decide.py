@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from penstock.exchange import Leaf, Zone
+from penstock.exchange import Finding, Leaf, Zone
 from penstock.policy.activation import Activation
 from penstock.policy.call import Call, kind_of
 from penstock.policy.conditions import make_context
-from penstock.policy.content import ContentVerdict, Direction, judge_content
+from penstock.policy.content import ContentVerdict, Direction, Ignored, judge_content
 from penstock.policy.credentials import choose_credential
 from penstock.policy.decision import Decision, Reason, Verdict
 from penstock.policy.grants import tool_denials
@@ -227,10 +227,14 @@ class Judge:
     def content(self, rules: list[Rule[Any]], leaves: Iterable[Leaf], direction: Direction) -> None:
         named = [r for r in rules if not isinstance(r.act, Deny) or r.act.names(self.call)]
         try:
-            self.take(judge_content(named, leaves, direction, self.state))
+            self.take(judge_content(named, leaves, direction, self.state, self.ignored()))
         except Exception as error:  # noqa: BLE001 - a detector that fails is each rule's on_error
             for rule in named:
                 self.failed(rule, error)
+
+    def ignored(self) -> Ignored | None:
+        """Says which findings the policy's ``ignore`` covers today; None without one."""
+        return ignored(self.policy, self.state, self.now)
 
     def take(self, verdict: ContentVerdict) -> None:
         self.decision.findings += verdict.findings
@@ -287,6 +291,18 @@ def note(decision: Decision, reason: Reason) -> None:
     decision.would = stronger(decision.would, reason.verdict)
     if reason.enforced:
         decision.verdict = stronger(decision.verdict, reason.verdict)
+
+
+def ignored(policy: Policy, state: State, now: float) -> Ignored | None:
+    """The policy's ``ignore`` as a question about one finding."""
+    if not policy.ignores:
+        return None
+
+    def covered(finding: Finding, value: str) -> bool:
+        digest = state.digest(finding.type, value)
+        return any(entry.covers(finding, value, digest, now) for entry in policy.ignores)
+
+    return covered
 
 
 def is_signed(zone: Zone, call: Call) -> bool:

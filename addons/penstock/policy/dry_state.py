@@ -35,7 +35,7 @@ class DryState:
         self.memory = Memory()
         self.caller_key = CALLER
         self.board = Board()
-        self._detectors = Detectors(policy.finding_types)
+        self._detectors = Detectors(policy.finding_types, policy.custom_probes)
         self._vault = Vault(KEY)
         self._estimator = Estimator()
         self.expected: Estimate | None = None  # what the next call is said to use

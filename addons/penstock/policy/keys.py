@@ -121,7 +121,34 @@ CALLERS = (
         ),
     ),
 )
-SETTINGS = (*SETTINGS, *STORE, *CALLERS)
+DETECTORS = (
+    Key(
+        "detectors",
+        "sections",
+        "Detectors of your own; a rule names them custom.<id>.",
+        keys=(
+            Key("id", "text", "Its findings are of the type custom.<id>.", required=True),
+            Key("pattern", "text", "What is found: its group, if it has one.", required=True),
+            Key("example", "text", "A text in which it must be found.", required=True),
+            Key("engine", "choice", "re2 (default), or regex: timed.", ("re2", "regex")),
+            Key("keywords", "globs", "One of these words must stand near."),
+            Key("check", "choice", "What the value must pass.", ("luhn", "entropy")),
+        ),
+    ),
+    Key(
+        "ignore",
+        "sections",
+        "Findings that are harmless here, until a day.",
+        keys=(
+            Key("reason", "text", "Why; for whoever reads it next.", required=True),
+            Key("until", "text", "The last day it counts: 2027-03-31.", required=True),
+            Key("pattern", "text", "RE2 that the whole found text matches."),
+            Key("digest", "text", "One value's keyed hash, as redact with: hash shows it."),
+            Key("types", "globs", "Only findings of these types. Default all."),
+        ),
+    ),
+)
+SETTINGS = (*SETTINGS, *STORE, *CALLERS, *DETECTORS)
 
 RULE = (
     Key("id", "text", "The rule's name in refusals, records and tests; unique.", required=True),

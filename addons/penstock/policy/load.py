@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from penstock.detect import known_types
-from penstock.policy import callers
+from penstock.policy import callers, detectors
 from penstock.policy.conditions import Condition, compile_condition
 from penstock.policy.keys import RULE, SETTINGS
 from penstock.policy.policy import Policy, Rule, narrower
@@ -59,6 +59,8 @@ def load(paths: Sequence[Path], known: Sequence[str] | None = None) -> Policy:
         if node is not None:
             rules += read_file(reader, node, settings)
     stated = {name: value for name, (value, _) in settings.items()}
+    for reader in readers:
+        reader.also_known([custom.type for custom in stated.get("detectors", ())])
     built = build_rules(rules, stated)
     problems = [problem for reader in readers for problem in reader.problems]
     if not problems:
@@ -78,6 +80,8 @@ def load(paths: Sequence[Path], known: Sequence[str] | None = None) -> Policy:
         callers=stated.get("callers"),
         store=stated.get("store"),
         on_store_error=stated.get("on_store_error", "deny"),
+        detectors=stated.get("detectors", ()),
+        ignores=stated.get("ignore", ()),
         rules=tuple(sorted(built, key=lambda rule: rule.id)),  # their order never matters
         hash=digest.hexdigest(),
         files=tuple(str(path) for path in paths),
@@ -104,6 +108,8 @@ def read_file(
             value = reader.value(value_node, known[name], name)
             if name == "callers" and isinstance(value, Section):
                 value = callers.build(value)
+            if name in ("detectors", "ignore"):
+                value = detectors.build(name, value)
             place = Problem(reader.file, line_of(key_node), name, "")
             if value is not None and name in settings and settings[name][0] != value:
                 first = settings[name][1]

@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from penstock.caller.identity import CallerCheck
+from penstock.detect.custom import Custom, custom_probe
+from penstock.detect.probe import Probe
 from penstock.policy.conditions import Condition
 from penstock.policy.decision import Mode
+from penstock.policy.detectors import Ignore
 from penstock.policy.find import Find
 from penstock.policy.problem import Problem
 from penstock.policy.rules.allow import Allow
@@ -64,6 +67,8 @@ class Policy:
     callers: CallerCheck | None = None  # how callers prove who they are
     store: str | None = field(default=None, repr=False)  # may hold a password
     on_store_error: OnStoreError = "deny"
+    detectors: tuple[Custom, ...] = ()
+    ignores: tuple[Ignore, ...] = ()
     also_read: tuple[Path, ...] = ()  # files its rules name; their bytes count for the hash too
     warnings: tuple[Problem, ...] = ()
 
@@ -119,6 +124,11 @@ class Policy:
         """Every finding type some rule asks for: what the detectors have to look for."""
         wanted = {name for find in self._finds for name in find.types}
         return tuple(sorted(wanted.union(*(rule.act.when_found for rule in self.routes))))
+
+    @cached_property
+    def custom_probes(self) -> tuple[Probe, ...]:
+        """The policy's own detectors, compiled."""
+        return tuple(custom_probe(custom) for custom in self.detectors)
 
     @cached_property
     def reads_answers(self) -> bool:

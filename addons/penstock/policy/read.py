@@ -83,6 +83,10 @@ class Reader:
         self._types = with_parents(known_types)
         self._text_lines: list[str] = []
 
+    def also_known(self, types: Sequence[str]) -> None:
+        """More finding types that rules may name: those of the policy's own detectors."""
+        self._types |= with_parents(types)
+
     def report(self, line: int, path: str, message: str) -> None:
         """One more problem."""
         self.problems.append(Problem(self.file, line, path, message))

@@ -28,7 +28,11 @@ def policy_schema(types: Sequence[str]) -> dict[str, Any]:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Penstock policy",
         **whole,
-        "$defs": {"finding_type": {"enum": sorted(with_parents(types))}},
+        "$defs": {
+            "finding_type": {
+                "anyOf": [{"enum": sorted(with_parents(types))}, {"pattern": "^custom(\\.|$)"}]
+            }
+        },
     }
 
 

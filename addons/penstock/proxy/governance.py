@@ -102,7 +102,8 @@ class Governance:
         """Make ``policy`` the one in force. Calls under way keep the decision they have."""
         self.policy = policy.with_mode(self.mode) if self.mode else policy
         # Secrets are looked for under every policy: nothing recorded may hold one.
-        self.detectors = Detectors(sorted({*self.policy.finding_types, *ALWAYS_FOUND}))
+        wanted = sorted({*self.policy.finding_types, *ALWAYS_FOUND})
+        self.detectors = Detectors(wanted, self.policy.custom_probes)
         self.detectors.scan(WARM_TEXT)  # the first text of a process costs milliseconds more
         if self.policy.reads_answers:
             prepare(self.detectors, self.policy.finding_types)

@@ -1,0 +1,101 @@
+"""The injection model: a linear score over hashed n-grams, per window of a text.
+
+It generalises where phrases cannot, and is wrong where no phrase would be: so where a text
+comes from decides how high its score must be. Weights are data of the package
+(``data/injection.npz``, made by ``scripts/train``; see docs/model-card.md). numpy and the
+weights are loaded when a policy asks for injection or tool poisoning, not before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from math import exp
+from typing import TYPE_CHECKING
+
+from penstock.detect.probe import Probe
+from penstock.detect.rules import DATA
+from penstock.detect.view import View
+from penstock.exchange import Finding, Zone
+
+if TYPE_CHECKING:
+    from penstock.detect.scorer import Weights
+
+WEIGHTS = DATA / "injection.npz"
+# Fewer characters hold no order that more than a guess could see.
+CHARACTERS_MIN = 12
+# The features of a hostile megabyte must not stand in memory at once: one piece at a time.
+PIECE_CHARACTERS = 16 * 1024
+# Windows reported per text; more of them is no news.
+FINDINGS_MAX = 16
+INJECTION = "injection.model"
+POISONING = "tool_poisoning.model"
+# What is found in which zone. System prompts give orders by their nature, and what the model
+# itself wrote is judged where it came in.
+FOUND: dict[Zone, str] = {
+    "user": INJECTION,
+    "tool_result": INJECTION,
+    "tool_definition": POISONING,
+}
+# Any text with a word in it.
+_WORDS = r"[A-Za-z]{3}|[^\x00-\x7f]"
+
+
+@cache
+def weights() -> Weights:
+    """The weights of the package; numpy comes with them."""
+    from penstock.detect.scorer import Weights
+
+    return Weights(WEIGHTS)
+
+
+def model_probes() -> list[Probe]:
+    """One probe per model, in the group of the phrases; never held back in a stream."""
+    return [
+        Probe(INJECTION, (INJECTION,), _WORDS, _injection, "phrases", _WORDS, live=""),
+        Probe(POISONING, (POISONING,), _WORDS, _poisoning, "phrases", _WORDS, live=""),
+    ]
+
+
+def _injection(view: View) -> Iterator[Finding]:
+    return _judged(view, INJECTION)
+
+
+def _poisoning(view: View) -> Iterator[Finding]:
+    return _judged(view, POISONING)
+
+
+def _judged(view: View, name: str) -> Iterator[Finding]:
+    """The windows over the zone's threshold, those that touch each other as one."""
+    if FOUND.get(view.zone) != name or len(view.text) < CHARACTERS_MIN:
+        return
+    low = high = count = 0
+    best = 0.0
+    for start, end, margin in windows_over(view.text, view.zone):
+        if high and start <= high:
+            high, best = end, max(best, margin)
+            continue
+        if high:
+            yield Finding(name, low, high, certainty(best), name)
+            count += 1
+            if count >= FINDINGS_MAX:
+                return
+        low, high, best = start, end, margin
+    if high:
+        yield Finding(name, low, high, certainty(best), name)
+
+
+def windows_over(text: str, zone: Zone) -> Iterator[tuple[int, int, float]]:
+    """Windows whose score is over the zone's threshold, and by how much."""
+    found = weights()
+    model = found.models["tool_definition" if zone == "tool_definition" else "user"]
+    for base in range(0, len(text), PIECE_CHARACTERS):
+        piece = text[base : base + PIECE_CHARACTERS]
+        for start, end, score in model.scores(piece, found.concepts):
+            if score >= model.threshold:
+                yield base + start, base + end, score - model.threshold
+
+
+def certainty(margin: float) -> float:
+    """0.5 at the threshold, towards 1 above it."""
+    return round(1 / (1 + exp(-margin)), 3)
