@@ -242,9 +242,7 @@ def _unescape(piece: str, base: int) -> Decoded:
     return _mapped(piece, base, _ESCAPE, plain)
 
 
-def _mapped(
-    piece: str, base: int, pattern: re.Pattern[str], plain: _Plain
-) -> Decoded:
+def _mapped(piece: str, base: int, pattern: re.Pattern[str], plain: _Plain) -> Decoded:
     characters: list[str] = []
     origin: list[int] = []
     at = 0

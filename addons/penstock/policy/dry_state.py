@@ -55,9 +55,7 @@ class DryState:
     def restorer(self, nested: bool) -> ChannelScanner | None:
         return self._vault.restorer(CALLER, nested) if self._vault.holds(CALLER) else None
 
-    def scanner(
-        self, types: Sequence[str], replace: Replace, channel: Channel
-    ) -> ChannelScanner:
+    def scanner(self, types: Sequence[str], replace: Replace, channel: Channel) -> ChannelScanner:
         return stream_scanner(self._detectors, types, replace, channel.nested, channel.zone)
 
     def estimate(self, call: Call) -> Estimate:

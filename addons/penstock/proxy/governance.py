@@ -273,9 +273,7 @@ class CallState:
         vault = self.governance.vault
         return vault.restorer(self.caller_key, nested) if vault.holds(self.caller_key) else None
 
-    def scanner(
-        self, types: Sequence[str], replace: Replace, channel: Channel
-    ) -> ChannelScanner:
+    def scanner(self, types: Sequence[str], replace: Replace, channel: Channel) -> ChannelScanner:
         detectors = self.governance.detectors
         return stream_scanner(detectors, types, replace, channel.nested, channel.zone)
 

@@ -102,6 +102,7 @@ class Stream(Tunnelled):
             # What follows it can begin the next exchange, and the connection this one came
             # over must have finished first: the stock way is what makes it finish.
             return False
+        # HTTP hooks are refused by an answer: nothing to close.
         rest = self.runtime.run_hook(hook, lambda: None)
         if rest is not None:
             vars(hook)["rest"] = rest
