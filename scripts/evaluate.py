@@ -12,8 +12,6 @@ from __future__ import annotations
 import argparse
 import base64
 import gzip
-import json
-import math
 import statistics
 import sys
 import time
@@ -22,9 +20,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "addons"))
 
-import numpy as np
-from training import measure
-from training.corpus import result_texts
+from evaluate_model import FROM_TOOLS, learned
+from evaluate_table import interval, line, rows
 
 from penstock.detect import Detectors, known_types
 from penstock.exchange import matches_type
@@ -33,38 +30,9 @@ from penstock.exchange import matches_type
 STRUCTURED = {
     "CREDIT_CARD", "PHONE_NUMBER", "IBAN_CODE", "EMAIL_ADDRESS", "US_SSN", "IP_ADDRESS",
 }  # fmt: skip
-# Sources whose texts are what a tool returned; the rest stands in the zone of its file.
-FROM_TOOLS = {"agentdojo", "asb-observation", "bipia-email", "bipia-clean-email"}
 FILE_CHARACTERS_MAX = 1_000_000
 # Below it a finding says of itself that it probably is nobody's (documentation domains).
 SCORE_MIN = 0.4
-# A source with fewer attacks says nothing when it is left out.
-LEFT_OUT_MIN = 20
-
-
-def rows(directory: Path, name: str) -> list[dict]:
-    """The rows of one file, plain or gzipped."""
-    plain = directory / f"{name}.jsonl"
-    if plain.exists():
-        lines = plain.read_text(encoding="utf-8").split("\n")
-    else:
-        with gzip.open(directory / f"{name}.jsonl.gz", "rt", encoding="utf-8") as stream:
-            lines = stream.read().split("\n")
-    return [json.loads(line) for line in lines if line.strip()]
-
-
-def interval(hits: int, total: int) -> str:
-    """Wilson 95 % interval of a proportion."""
-    if not total:
-        return "-"
-    z, p = 1.96, hits / total
-    middle = (p + z * z / (2 * total)) / (1 + z * z / total)
-    half = z * math.sqrt(p * (1 - p) / total + z * z / (4 * total * total)) / (1 + z * z / total)
-    return f"{max(0.0, middle - half):.4f}-{min(1.0, middle + half):.4f}"
-
-
-def line(measure: str, value: str, between: str, size: int) -> None:
-    print(f"| {measure} | {value} | {between} | {size} |")
 
 
 def spans_hit(found: list, spans: list) -> tuple[int, int, int]:
@@ -274,59 +242,6 @@ def orders(directory: Path, show: str) -> None:
         )
     alarms(directory, "injection", show, prompts_only=False)
     alarms(directory, "tool_poisoning", show, prompts_only=False)
-
-
-def learned(directory: Path) -> None:
-    """Rules and models together on texts the model has not seen (training/measure.py)."""
-    total = 0
-    left_out: list[float] = []
-    for zone, (texts, rules) in measure.TASKS.items():
-        task = measure.prepared(texts(directory), rules)
-        scores = measure.cross_validated(task)
-        hit = task.rules | (scores >= measure.threshold(task, scores))
-        counts = measure.counted(task, hit)
-        total = total + counts if zone != "tool_definition" else total
-        found, _, missed = counts.tolist()
-        name = f"rules + model, {zone}, 5-fold by group"
-        line(f"{name}, F1", f"{measure.f1(counts):.3f}", "-", found + missed)
-        alike = task.measured & (task.labels == 0)
-        for source in sorted({*task.sources[alike & hit]}):
-            ours = alike & (task.sources == source)
-            shares(f"{name}, false alarm share, {source}", hit[ours])
-        for source in sorted({*task.sources[task.measured & (task.labels == 1)]}):
-            ours = task.measured & (task.labels == 1) & (task.sources == source)
-            if ours.sum() < LEFT_OUT_MIN:
-                continue
-            shares(f"{name}, recall, {source}", hit[ours])
-            unseen, _ = measure.without_source(task, source)
-            shares(f"rules + model, {zone}, recall without training on {source}", unseen)
-            if zone != "tool_definition":
-                left_out.append(float(unseen.mean()))
-    total = total + from_tools(directory, left_out)
-    line("injection, F1, rules + model, 5-fold by group", f"{measure.f1(total):.3f}", "-", 1633)
-    mean = f"{statistics.mean(left_out):.3f}"
-    line("injection, mean recall, one source left out", mean, "-", len(left_out))
-
-
-def from_tools(directory: Path, left_out: list[float]) -> np.ndarray:
-    """Tool results: the model for people's texts has never seen any of these sources."""
-    detectors = Detectors(["injection"])
-    counts = np.zeros(3, int)
-    for source in sorted(FROM_TOOLS):
-        ours = [text for text in result_texts(directory) if text.source == source]
-        hit = np.array([bool(detectors.scan(text.text, "tool_result")) for text in ours])
-        if ours[0].label:
-            shares(f"rules + model, tool_result, recall, never trained on, {source}", hit)
-            left_out.append(float(hit.mean()))
-            counts += np.array([hit.sum(), 0, (~hit).sum()])
-        else:
-            shares(f"rules + model, tool_result, false alarm share, {source}", hit)
-            counts += np.array([0, hit.sum(), 0])
-    return counts
-
-
-def shares(name: str, hit: np.ndarray) -> None:
-    line(name, f"{hit.mean():.3f}", interval(int(hit.sum()), len(hit)), len(hit))
 
 
 # Ways to write an order so that a pattern does not see it.
