@@ -1,4 +1,4 @@
-"""Addon 5, Answer: read what comes back, decide again, change only what a rule changes.
+"""Addon Answer: read what comes back, decide again, change only what a rule changes.
 
 A streamed answer gets one transform, chunk by chunk; a plain one is read whole. An answer
 that nothing may change passes through with its bytes untouched and is read on the side.

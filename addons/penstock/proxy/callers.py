@@ -1,4 +1,4 @@
-"""Addon 3, Callers: where the policy asks for it, nobody calls without saying who they are.
+"""Addon Callers: where the policy asks for it, nobody calls without saying who they are.
 
 Looks at CONNECT, and at requests that come without a tunnel. Does nothing without ``callers``
 in the policy. The proof of a tunnel is good for what comes through it, until it expires.

@@ -1,4 +1,4 @@
-"""Addon 5, Credential: the real key in place of the caller's, and no way back for it.
+"""Addon Credential: the real key in place of the caller's, and no way back for it.
 
 Does nothing to a call no credential rule speaks of. A key that is at hand goes in at once;
 one that has to be fetched holds this call only. What comes back is freed of the key before

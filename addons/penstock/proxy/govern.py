@@ -1,4 +1,4 @@
-"""Addon 4, Govern: decide about the request, and act.
+"""Addon Govern: decide about the request, and act.
 
 The decision is ``policy.decide``, pure; this addon gives it what it asks for and does what
 it says: nothing, edited bytes, or a refusal in the API's own error shape.

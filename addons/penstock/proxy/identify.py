@@ -1,4 +1,4 @@
-"""Addon 3, Identify: who calls, what is called, and what the call says.
+"""Addon Identify: who calls, what is called, and what the call says.
 
 Runs capture, identify and parse. A flow that is no AI call gets no LiveCall and is left
 alone by every later addon; a body that cannot be read gets one that says so, because what

@@ -1,4 +1,4 @@
-"""Addon 7, Report: one Record per call, handed to everything that keeps one.
+"""Addon Report: one Record per call, handed to everything that keeps one.
 
 Runs last, after the answer or the failure, exactly once per call.
 """

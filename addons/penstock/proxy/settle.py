@@ -1,4 +1,4 @@
-"""Addon 6, Settle: what the call used, what it cost, what its limits get back.
+"""Addon Settle: what the call used, what it cost, what its limits get back.
 
 The provider's own numbers where it gave any; else our estimate, marked so. A call that
 never got an answer gives its reservation back; one that was aborted, cut, or refused once
