@@ -1,4 +1,4 @@
-"""Addon, Route: gives a routed call its attempts: each target's request, each target's key.
+"""Addon Route: gives a routed call its attempts: each target's request, each target's key.
 
 Runs when the request is in its last form: judged, edited, its answer prepared for. A call the
 decision does not route is left alone. Keys are fetched before the first attempt, so that

@@ -1,4 +1,4 @@
-"""Addon, Sockets: AI calls over WebSocket, message by message.
+"""Addon Sockets: AI calls over WebSocket, message by message.
 
 The upgrade itself is judged like any request; from then on every message of either side
 goes through the socket's Conversation. APIs whose messages nobody here can read are not
