@@ -21,7 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NoReturn
 
-from penstock.detect.steps import Replacement, ScanStep
+from penstock.wire.channel_text import Replacement, ScanStep
 
 PREFIX = "PLACEHOLDER_"
 # Crockford base32: no I, L, O, U, so a placeholder is hard to misread.

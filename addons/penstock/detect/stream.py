@@ -16,8 +16,8 @@ import re2
 from penstock.detect import SELECTIONS_MAX, Detectors
 from penstock.detect.pattern import live
 from penstock.detect.probe import Probe
-from penstock.detect.steps import Replacement, ScanStep
 from penstock.exchange import Finding, Zone
+from penstock.wire.channel_text import Replacement, ScanStep
 
 # Text before the held part that detectors read as context (names, vendor words, phones).
 CONTEXT_CHARACTERS = 256

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-from penstock.detect.steps import Replacement, ScanStep
 from penstock.exchange import Finding
 from penstock.policy.call import Call
 from penstock.policy.content import Ignored, wants
@@ -16,7 +15,7 @@ from penstock.policy.refusals import policy_refusal
 from penstock.policy.rules.deny import Deny
 from penstock.policy.rules.redact import METHODS, Redact, replacement
 from penstock.policy.state import State
-from penstock.wire.channel_text import ChannelScanner
+from penstock.wire.channel_text import ChannelScanner, Replacement, ScanStep
 from penstock.wire.family import Channel, Refusal
 
 Action = Literal["none", "redact", "deny"]

@@ -10,7 +10,6 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from penstock.detect.steps import ScanStep
 from penstock.exchange import HttpAnswer
 from penstock.mcp import EventFilter
 from penstock.policy.decision import Decision, Reason
@@ -19,6 +18,7 @@ from penstock.proxy.capture import decoded_body
 from penstock.proxy.cut import Cut, no_scanner
 from penstock.proxy.governance import Governance
 from penstock.proxy.judge import judge
+from penstock.wire.channel_text import ScanStep
 from penstock.wire.content_coding import Decoder
 from penstock.wire.family import Channel, Framing, Refusal
 from penstock.wire.openai_chat import is_usage_only
