@@ -8,8 +8,8 @@ from typing import Any, Literal
 from penstock.exchange import Finding
 from penstock.policy.call import Call
 from penstock.policy.content import Ignored, wants
-from penstock.policy.decide import Judge, ignored, is_signed, note
 from penstock.policy.decision import Decision, Located, Reason, Verdict
+from penstock.policy.judge import Judge, ignored, is_signed, note
 from penstock.policy.policy import Policy, Rule, find_of
 from penstock.policy.refusals import policy_refusal
 from penstock.policy.rules.deny import Deny

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from penstock.policy.call import Call
 from penstock.policy.decision import Use
+from penstock.policy.judge import Judge
 from penstock.policy.policy import Rule
 from penstock.policy.rules.credential import Credential
-
-if TYPE_CHECKING:
-    from penstock.policy.decide import Judge
 
 USED = "the destination gets the key of this rule"
 

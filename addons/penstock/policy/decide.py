@@ -8,32 +8,17 @@ and change nothing: they only appear in ``reasons`` and ``would``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from penstock.exchange import Finding, Leaf, Zone
-from penstock.policy.activation import Activation
-from penstock.policy.call import Call, kind_of
-from penstock.policy.conditions import make_context
-from penstock.policy.content import ContentVerdict, Direction, Ignored, judge_content
+from penstock.exchange import Leaf
+from penstock.policy.call import Call
 from penstock.policy.credentials import choose_credential
-from penstock.policy.decision import Decision, Reason, Verdict
-from penstock.policy.grants import tool_denials
+from penstock.policy.decision import Decision
+from penstock.policy.judge import Judge
 from penstock.policy.limits import take_limits
-from penstock.policy.policy import Policy, Rule
-from penstock.policy.refusals import policy_refusal, text
+from penstock.policy.policy import Policy
 from penstock.policy.routes import choose_route, first_place
-from penstock.policy.rules.allow import Allow
-from penstock.policy.rules.deny import Deny
 from penstock.policy.state import State
-from penstock.wire.edits import Edit
-from penstock.wire.family import Refusal
-
-SIGNED_THOUGHTS = ("anthropic", "bedrock", "google")
-STRENGTH: tuple[Verdict, ...] = ("allow", "edit", "hold", "deny")
-UNKNOWN_API = "penstock.unknown-api"
-# Names of models are shorter; a longer one is no name and is not repeated.
-NAME_CHARACTERS_MAX = 80
 
 
 def decide(policy: Policy, call: Call, state: State, now: float) -> Decision:
@@ -52,7 +37,7 @@ def decide(policy: Policy, call: Call, state: State, now: float) -> Decision:
     judge.tools()
     if policy.content_rules and judge.reads_content():
         judge.content(judge.applying(policy.content_rules), call.exchange.leaves, "request")
-    judge.limits()
+    limits(judge)
     if judge.decision.verdict == "deny":
         judge.decision.route = None
     return judge.decision
@@ -63,7 +48,7 @@ def decide_limits(policy: Policy, call: Call, decision: Decision, state: State, 
     decision.pending.clear()
     judge = Judge(policy, call, state, now)
     judge.decision = decision
-    judge.limits(asked=True)
+    limits(judge, asked=True)
     if decision.verdict == "deny":
         decision.route = None
 
@@ -79,240 +64,9 @@ def decide_answer(
     return judge.decision
 
 
-class Judge:
-    """One decision in the making. Lives for one call of ``decide``."""
-
-    def __init__(self, policy: Policy, call: Call, state: State, now: float) -> None:
-        self.policy = policy
-        self.call = call
-        self.state = state
-        self.now = now
-        self.decision = Decision(policy_hash=policy.hash)
-        self.context: Any = None
-        self.leaves = False  # a route takes the call away from the destination it was meant for
-        self.keyless = False  # and the caller's key stays behind
-
-    # ------------------------------------------------------------------ which rules
-
-    def applying[R: Rule[Any]](self, rules: Sequence[R]) -> list[R]:
-        """The rules whose condition holds; one that cannot be evaluated fails as told."""
-        return [rule for rule in rules if rule.when is None or self.holds(rule)]
-
-    def holds(self, rule: Rule[Any]) -> bool | None:
-        """Whether the rule's condition is true; None when it cannot be evaluated."""
-        assert rule.when is not None  # asked for rules with a condition only
-        if self.context is None:
-            self.context = make_context(Activation(self.call, self.now).resolve)
-        try:
-            return rule.when.holds(self.context)
-        except Exception as error:  # noqa: BLE001 - a rule that cannot be evaluated is a decision
-            self.failed(rule, error)
-            return None
-
-    def failed(self, rule: Rule[Any], error: Exception) -> None:
-        """``on_error`` of the rule: the call is refused, or goes on without it. Counted."""
-        self.decision.failures.append(f"{rule.id}: {type(error).__name__}")
-        if rule.on_error == "deny":
-            self.deny(rule, "the rule could not be evaluated")
-
-    # ------------------------------------------------------------------ who may call what
-
-    def apart(self, call: Call) -> Judge:
-        """Another decision by the same policy at the same time, about ``call``."""
-        return Judge(self.policy, call, self.state, self.now)
-
-    def destinations(self, pins: bool = True) -> None:
-        for rule in self.applying(self.policy.denies):
-            if rule.act.names(self.call):
-                self.deny(rule, self.denied_because(rule))
-        kind = kind_of(self.call)
-        covering = [rule for rule in self.policy.allows if rule.act.covers(kind)]
-        if covering and not self.leaves:
-            admitting = [rule for rule in covering if self.admits(rule)]
-            for enforced in (True, False):
-                self.uncovered(covering, admitting, self.not_allowed, enforced)
-        if self.policy.pins and pins and not self.keyless:
-            self.pins()
-        unknown = kind == "model" and self.call.exchange.api.startswith("unknown")
-        if unknown and self.policy.unknown_api == "deny":
-            self.deny_unknown_api()
-
-    def pins(self) -> None:
-        """Refuse a key that is on no list of those that speak of the call.
-
-        A call that gets its key from a credential rule carries the organisation's own.
-        """
-        if self.decision.credential is not None:
-            return
-        pinning = [rule for rule in self.applying(self.policy.pins) if rule.act.pins(self.call)]
-        if pinning:
-            knowing = [rule for rule in pinning if rule.act.knows_key(self.call)]
-            for enforced in (True, False):
-                self.uncovered(pinning, knowing, self.not_our_key, enforced)
-
-    def admits(self, rule: Rule[Allow]) -> bool:
-        """True when the rule lets the call through, or fails and says on_error: allow."""
-        holds = rule.when is None or self.holds(rule)
-        if holds is None:
-            return rule.on_error == "allow"
-        return holds and rule.act.admits(self.call)
-
-    def uncovered(
-        self,
-        covering: list[Rule[Any]],
-        admitting: list[Rule[Any]],
-        why: Callable[[], str],
-        enforced: bool,
-    ) -> None:
-        """Refuse what rules cover and none admits; watching rules are judged apart."""
-        listing = [rule for rule in covering if rule.enforced or not enforced]
-        if not listing or any(rule in listing for rule in admitting):
-            return
-        if enforced or not any(rule.enforced for rule in listing):
-            self.deny(listing[0], why())
-
-    def denied_because(self, rule: Rule[Deny]) -> str:
-        used = rule.act.used_references(self.call.exchange)
-        if used:
-            return f"the call refers to content it does not send ({', '.join(used)})"
-        return f"calls like this one to {self.call.destination.host} are denied"
-
-    def not_our_key(self) -> str:
-        host = self.call.destination.host
-        if not self.call.caller.credentials:
-            return f"calls to {host} need one of the organisation's keys, and this one has none"
-        return f"the call carries a key for {host} that is not one of the organisation's"
-
-    def not_allowed(self) -> str:
-        model = self.call.exchange.model
-        what = (
-            f"the model '{self.shown(model)}' at {self.call.destination.host}"
-            if model
-            else (f"this call to {self.call.destination.host}")
-        )
-        return f"{what} is not on the list of what is allowed"
-
-    def shown(self, name: str) -> str:
-        """A name the caller chose, unless it is long or something secret was put into it."""
-        if len(name) > NAME_CHARACTERS_MAX or self.state.findings(name, "other"):
-            return "(not shown)"
-        return name
-
-    def deny_unknown_api(self) -> None:
-        why = "the call is in a format that cannot be read"
-        enforced = self.policy.mode == "enforce"
-        self.note("deny", UNKNOWN_API, "deny", why, enforced)
-        if enforced and self.decision.refusal is None:
-            message = text(UNKNOWN_API, why, "The policy says unknown_api: deny.")
-            self.decision.refusal = Refusal(
-                403, "policy_denied", message, UNKNOWN_API, self.call.id
-            )
-
-    def tools(self) -> None:
-        if not self.policy.tools:
-            return
-        rules = self.applying(self.policy.tools)
-        for denial in tool_denials(rules, self.call, self.state, self.policy.hash):
-            if denial.ticket and denial.rule.enforced and self.decision.refusal is None:
-                self.decision.ticket = denial.ticket
-            self.deny(denial.rule, denial.why, denial.hidden)
-
-    # ------------------------------------------------------------------ content
-
-    def reads_content(self) -> bool:
-        """False where the policy says to pass what nobody here can read."""
-        unknown = self.call.exchange.api.startswith("unknown")
-        return not (unknown and self.policy.unknown_api == "pass")
-
-    def content(self, rules: list[Rule[Any]], leaves: Iterable[Leaf], direction: Direction) -> None:
-        named = [r for r in rules if not isinstance(r.act, Deny) or r.act.names(self.call)]
-        try:
-            self.take(judge_content(named, leaves, direction, self.state, self.ignored()))
-        except Exception as error:  # noqa: BLE001 - a detector that fails is each rule's on_error
-            for rule in named:
-                self.failed(rule, error)
-
-    def ignored(self) -> Ignored | None:
-        """Says which findings the policy's ``ignore`` covers today; None without one."""
-        return ignored(self.policy, self.state, self.now)
-
-    def take(self, verdict: ContentVerdict) -> None:
-        self.decision.findings += verdict.findings
-        for rule, why in verdict.denials:
-            if not any(reason.rule == rule.id for reason in self.decision.reasons):
-                self.deny(rule, why)
-        for rule, why in verdict.spoke.values():
-            self.note(rule.verb, rule.id, "edit", why, rule.enforced)
-        if self.decision.verdict != "deny":
-            self.decision.edits += verdict.edits
-
-    def restore(self, leaves: Iterable[Leaf]) -> None:
-        """Put the originals of this caller's placeholders back."""
-        if self.decision.verdict == "deny" or self.state.restorer(nested=False) is None:
-            return
-        for leaf in leaves:
-            if leaf.blob or not leaf.editable or not leaf.text:
-                continue
-            if is_signed(leaf.zone, self.call):
-                continue
-            restorer = self.state.restorer(leaf.nested)
-            if restorer is None:
-                return
-            steps = (restorer.feed(leaf.text), restorer.finish())
-            for step in steps:
-                for one in step.replacements:
-                    self.decision.edits.append(Edit(leaf, one.start, one.end, one.text))
-                    self.decision.restored += 1
-
-    # ------------------------------------------------------------------ limits
-
-    def limits(self, asked: bool = False) -> None:
-        if self.decision.route is not None:
-            self.call, self.context = first_place(self.call, self.decision.route), None
-            self.leaves = False
-        take_limits(self, asked)
-
-    # ------------------------------------------------------------------ what is written down
-
-    def deny(self, rule: Rule[Any], why: str, hidden: bool = False) -> None:
-        self.note(rule.verb, rule.id, "deny", why, rule.enforced)
-        if rule.enforced:
-            self.decision.edits.clear()
-            if self.decision.refusal is None:
-                self.decision.refusal = policy_refusal(rule, why, self.call, hidden)
-
-    def note(self, verb: str, rule: str, verdict: Verdict, why: str, enforced: bool) -> None:
-        note(self.decision, Reason(rule, verb, verdict, why, enforced))
-
-
-def note(decision: Decision, reason: Reason) -> None:
-    """One more reason, and the verdict it leads to."""
-    decision.reasons.append(reason)
-    decision.would = stronger(decision.would, reason.verdict)
-    if reason.enforced:
-        decision.verdict = stronger(decision.verdict, reason.verdict)
-
-
-def ignored(policy: Policy, state: State, now: float) -> Ignored | None:
-    """The policy's ``ignore`` as a question about one finding."""
-    if not policy.ignores:
-        return None
-
-    def covered(finding: Finding, value: str) -> bool:
-        digest = state.digest(finding.type, value)
-        return any(entry.covers(finding, value, digest, now) for entry in policy.ignores)
-
-    return covered
-
-
-def is_signed(zone: Zone, call: Call) -> bool:
-    """True for thoughts that the provider signs and gets back as they came.
-
-    A value put back into one could not be taken out again on the next turn.
-    """
-    return zone == "reasoning" and call.exchange.api.startswith(SIGNED_THOUGHTS)
-
-
-def stronger(one: Verdict, other: Verdict) -> Verdict:
-    """The verdict that changes more."""
-    return max(one, other, key=STRENGTH.index)
+def limits(judge: Judge, asked: bool = False) -> None:
+    """Take what the call needs of every limit, counted for the place that will serve it."""
+    if judge.decision.route is not None:
+        judge.call, judge.context = first_place(judge.call, judge.decision.route), None
+        judge.leaves = False
+    take_limits(judge, asked)

@@ -7,19 +7,17 @@ the call through in debt (warn), or send it to another model (downgrade).
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from penstock.exchange import Leaf
 from penstock.meter.quotas import Claim, Exceeded, Reservation
+from penstock.policy.judge import Judge
+from penstock.policy.policy import Rule
 from penstock.policy.refusals import limit_refusal, limit_words
 from penstock.policy.state import Estimate
 from penstock.wire.edits import Edit
 
-if TYPE_CHECKING:
-    from penstock.policy.decide import Judge
-    from penstock.policy.policy import Rule
-
-Claims = list[tuple["Rule[Any]", Claim]]
+Claims = list[tuple[Rule[Any], Claim]]
 
 
 def take_limits(judge: Judge, asked: bool) -> None:

@@ -12,7 +12,6 @@ from typing import Any
 
 from penstock.mcp.answers import Verdict
 from penstock.policy.call import Call
-from penstock.policy.decide import Judge
 from penstock.policy.decision import Reason
 from penstock.policy.grants import (
     Denial,
@@ -23,6 +22,7 @@ from penstock.policy.grants import (
     refused,
     rules_about,
 )
+from penstock.policy.judge import Judge
 from penstock.policy.policy import Policy, Rule
 from penstock.policy.refusals import policy_refusal
 from penstock.policy.rules.tools import Thing, Tools, server_url

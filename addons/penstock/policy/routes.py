@@ -11,21 +11,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from hashlib import blake2b
-from typing import TYPE_CHECKING
 
 from penstock.destinations import by_shape, identify
 from penstock.exchange import Destination, matches_type
 from penstock.policy.call import Call, kind_of
 from penstock.policy.credentials import choose_credential
+from penstock.policy.judge import Judge
 from penstock.policy.policy import Rule
 from penstock.policy.rules.route import Route
 from penstock.route.balance import order
 from penstock.route.form import speaks
 from penstock.route.plan import Choice, Plan, name_of
 from penstock.route.target import Target
-
-if TYPE_CHECKING:
-    from penstock.policy.decide import Judge
 
 Place = tuple[Destination, str]
 
