@@ -99,7 +99,7 @@ class Penstock:
         host, _, port = self.listen.rpartition(":")
         return host, int(port)
 
-    def records(self, count: int = 0, seconds: float = 5.0) -> list[dict[str, Any]]:
+    def records(self, count: int = 0, seconds: float = 20.0) -> list[dict[str, Any]]:
         """The audit log's call lines; waits until there are ``count`` of them."""
         deadline = time.monotonic() + seconds
         while True:
@@ -111,7 +111,7 @@ class Penstock:
             time.sleep(0.02)
 
     def metrics(self) -> str:
-        with urllib.request.urlopen(f"http://{self.admin}/metrics", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://{self.admin}/metrics", timeout=20) as answer:
             text: str = answer.read().decode()
             return text
 
