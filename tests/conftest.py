@@ -17,8 +17,22 @@ SHARED = Path(os.environ.get("PENSTOCK_SHARED", REPOSITORY.parent / "shared"))
 # Rooms whose tests start processes, kill servers and wait for sockets: what else the machine
 # does can starve one of them. They get a second try, and the summary names each that needed it.
 WITH_PROCESSES = frozenset(
-    "agents cli faults kube leaks mcp mcp_attacks mcp_conformance mcp_serve"
-    " meter proxy route sdk service".split()
+    [
+        "agents",
+        "cli",
+        "faults",
+        "kube",
+        "leaks",
+        "mcp",
+        "mcp_attacks",
+        "mcp_conformance",
+        "mcp_serve",
+        "meter",
+        "proxy",
+        "route",
+        "sdk",
+        "service",
+    ]
 )
 
 
