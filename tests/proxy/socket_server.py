@@ -22,7 +22,7 @@ from penstock.cli.demo.certificate import write_server_certificate
 from tests.harness import Penstock, Upstream
 from tests.leaks.openai import Responses
 
-HOSTS = ["api.openai.com", "sockets.example"]
+HOSTS = ["api.openai.com", "sockets.example", "api.x.ai", "api.groq.com"]
 SECONDS = 20
 LARGE = 64 * 1024 * 1024
 Event = dict[str, Any]

@@ -47,6 +47,11 @@ rules:
   - id: tokens
     limit: {{tokens: 100000, every: 1h}}
     when: call.model == "gpt-5-codex"
+  - id: no-sockets-there
+    deny: {{hosts: ["api.x.ai"]}}
+    when: call.operation == "connect"
+  - id: nothing-there
+    deny: {{hosts: ["api.groq.com"]}}
 """
 DONE = ("response.completed", "response.failed", "response.done")
 KEY = private_key()
@@ -357,6 +362,25 @@ def test_a_refused_upgrade_is_a_plain_answer(
         opened(proxy, path, host)
     assert refused.value.response.status_code == status
     assert "error" in json.loads(refused.value.response.body or b"")
+    assert server.opened == []
+
+
+@pytest.mark.parametrize(("host", "status"), [("api.x.ai", 426), ("api.groq.com", 403)])
+def test_a_client_is_sent_to_http_where_only_the_socket_is_refused(
+    proxy: Penstock, server: Server, host: str, status: int
+) -> None:
+    """Codex goes there at once at 426, and after seven attempts at 403."""
+    before = len(proxy.records())
+    with pytest.raises(InvalidStatus) as refused:
+        opened(proxy, host=host)
+    answer = refused.value.response
+    assert answer.status_code == status and answer.headers.get("upgrade") == (
+        "HTTP/1.1" if status == 426 else None
+    )
+    assert answer.headers["penstock-decision"].startswith("deny; rule=no")
+    assert "there" in json.loads(answer.body or b"")["error"]["message"]
+    (record,) = new_records(proxy, before, 1)
+    assert (record["status"], record["outcome"]) == (status, "refused")
     assert server.opened == []
 
 

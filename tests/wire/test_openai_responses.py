@@ -90,6 +90,10 @@ def test_at_an_unknown_host_the_call_itself_must_show_what_it_is() -> None:
     assert recognise(request(PATH, {"form": 1}), nobody).api == "unknown.json"
     got = recognise(request("/v1/responses/resp_1", b"", "GET"), nobody)
     assert got.api == "openai.responses.retrieve"
+    socket = request(PATH, b"", "GET")
+    assert recognise(socket, nobody).api == "unknown.text"
+    socket.headers = {"openai-beta": "responses_websockets=2026-02-06"}
+    assert recognise(socket, nobody).api == "openai.responses"
 
 
 def test_items_become_messages_and_what_is_on_the_server_references() -> None:
@@ -110,6 +114,21 @@ def test_items_become_messages_and_what_is_on_the_server_references() -> None:
         "vector_store_ids": ["vs_1"],
         "mcp_servers": ["https://mcp.example/mcp"],
     }
+
+
+def test_tools_declared_in_the_conversation_are_tools_of_the_request() -> None:
+    """As Codex declares them; what they reach on the provider's side can be refused by name."""
+    inner = {"type": "function", "name": "look", "description": "Look around."}
+    wiki = {"type": "mcp", "server_label": "w", "server_url": "https://mcp.example/mcp"}
+    found = {"type": "file_search", "vector_store_ids": ["vs_1"]}
+    namespace = {"type": "namespace", "name": "n", "tools": [inner]}
+    more = {"type": "additional_tools", "role": "developer", "tools": [namespace, wiki, found]}
+    exchange = read(FAMILY, PATH, {"model": "gpt-5.2", "input": [more, {"content": "Hi"}]})
+    assert [tool.name for tool in exchange.tools] == ["look", "builtin:mcp", "builtin:file_search"]
+    assert exchange.references["mcp_servers"] == ["https://mcp.example/mcp"]
+    assert exchange.references["vector_store_ids"] == ["vs_1"]
+    assert [message.role for message in exchange.messages] == ["system", "user"]
+    assert zone_of(exchange.leaves, "Look around.") == "tool_definition"
 
 
 def test_zones_and_seals() -> None:

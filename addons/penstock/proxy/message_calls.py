@@ -60,6 +60,12 @@ class MessageCalls:
         live.settled = True
         return live
 
+    def passes_without_socket(self, state: CallState) -> bool:
+        """True when only the socket is refused: a call like it would be let through by POST."""
+        live = self.unasked()
+        self.judge(live, state, counts=False)
+        return live.decision.verdict != "deny"
+
     def judge(self, live: LiveCall, state: CallState, *, counts: bool, full: bool = False) -> None:
         """Decide; ``counts``: limits apply; ``full``: no further answer can wait."""
         policy, began = self.governance.policy, time.perf_counter()

@@ -10,18 +10,19 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable
+from http import HTTPStatus
 
 from mitmproxy import http
 
 from penstock.proxy.call import LiveCall, call_of
 from penstock.proxy.conversation import Conversation, Outbox
 from penstock.proxy.governance import Governance
-from penstock.proxy.message_calls import CONNECT
+from penstock.proxy.message_calls import CONNECT, MessageCalls
 from penstock.proxy.offload import OFFLOADED_BYTES, ThreadState, offload
 from penstock.proxy.report import Report
 from penstock.proxy.settle import Settle
 from penstock.proxy.websocket_layer import OUTBOX
-from penstock.wire.openai_socket import CLIENT_EVENTS, model_in_query
+from penstock.wire.openai_socket import CLIENT_EVENTS, RESPONSES, model_in_query
 
 CONVERSATION = "penstock.conversation"  # flow.metadata
 
@@ -50,10 +51,29 @@ class Sockets:
     def response(self, flow: http.HTTPFlow) -> None:
         """The upgrade was accepted: limits count answers, not sockets."""
         live = call_of(flow)
-        if live is not None and flow.websocket is not None:
+        if live is None:
+            return
+        if live.outcome == "refused" and live.call.exchange.operation == CONNECT:
+            self.send_to_http(flow, live)
+        elif flow.websocket is not None:
             for reservation in live.decision.reservations:
                 self.governance.quotas.release(time.time(), reservation)
             live.decision.reservations.clear()
+
+    def send_to_http(self, flow: http.HTTPFlow, live: LiveCall) -> None:
+        """A refused socket whose calls would pass by POST: 426, on which clients go there at once.
+
+        At 403 Codex tries seven times before it does (docs/decisions/019).
+        """
+        assert flow.response is not None  # the hook's promise
+        state = self.governance.state_for(live.call.caller)
+        if live.family.api != RESPONSES or flow.response.status_code != HTTPStatus.FORBIDDEN:
+            return  # Realtime has no other way in, and a limit says when to come back
+        if MessageCalls(self.governance, live).passes_without_socket(state):
+            live.status = flow.response.status_code = HTTPStatus.UPGRADE_REQUIRED
+            flow.response.reason = HTTPStatus.UPGRADE_REQUIRED.phrase
+            flow.response.headers["upgrade"] = "HTTP/1.1"  # RFC 9110 section 15.5.22
+            flow.response.headers["connection"] = "upgrade"
 
     def websocket_message(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
         conversation = self.conversation(flow)

@@ -13,6 +13,9 @@ from penstock.exchange import Message, Part
 from penstock.wire.loose import as_dicts, as_text
 from penstock.wire.openai_content import read_content, read_message, tool_call
 
+# Tools a client declares in the middle of the conversation (Codex does).
+MORE_TOOLS = "additional_tools"
+
 # Items the client has to act on, and the field that says what to do.
 _CLIENT_CALLS = {
     "function_call": "arguments",
@@ -33,6 +36,8 @@ def read_input_item(item: dict[str, Any]) -> Message:
         output = item.get("output", item.get("tools"))
         text = "".join(part.text or "" for part in read_content(output))
         return Message("tool", [Part("tool_result", text, id=as_text(item.get("call_id")))])
+    if kind == MORE_TOOLS:
+        return Message("system")  # the tools are the request's
     if kind.startswith("input_"):
         return Message("user", read_content([item]))
     return Message("assistant", read_item(item))

@@ -17,7 +17,7 @@ from penstock.wire.json_family import sse_event
 from penstock.wire.loose import as_count, as_dicts, as_list, as_text, at
 from penstock.wire.openai_content import read_tools
 from penstock.wire.openai_family import OpenAIFamily, error_document, read_usage
-from penstock.wire.openai_items import read_answer_items, read_input_item
+from penstock.wire.openai_items import MORE_TOOLS, read_answer_items, read_input_item
 from penstock.wire.openai_responses_stream import ResponsesReader
 
 # Content that stays with the provider and is only named in the call.
@@ -33,7 +33,9 @@ class Responses(OpenAIFamily):
     common_path = True  # surveys have responses too
 
     def shows(self, request: HttpRequest) -> bool:
-        """A body with a model, as only this API's has."""
+        """A body with a model, as only this API's has; a socket opened for it."""
+        if "responses_websockets" in request.headers.get("openai-beta", ""):
+            return True
         return request.method == "POST" and b'"model"' in request.body
 
     def fill_request(self, exchange: Exchange, document: dict[str, Any]) -> None:
@@ -45,8 +47,12 @@ class Responses(OpenAIFamily):
         if isinstance(given, str):
             exchange.messages.append(read_input_item({"role": "user", "content": given}))
         exchange.messages += [read_input_item(item) for item in as_dicts(given)]
-        exchange.tools = read_tools(document)
-        exchange.references = _references(exchange, document)
+        declaring = [
+            document,
+            *(item for item in as_dicts(given) if item.get("type") == MORE_TOOLS),
+        ]
+        exchange.tools = [tool for declared in declaring for tool in read_tools(declared)]
+        exchange.references = _references(exchange, document, declaring)
 
     def fill_answer(self, exchange: Exchange, answer: Answer, document: dict[str, Any]) -> None:
         """One message of all output items; the status is the finish reason."""
@@ -136,7 +142,9 @@ def fill_response(answer: Answer, document: dict[str, Any]) -> None:
         answer.usage = read_usage(usage)
 
 
-def _references(exchange: Exchange, document: dict[str, Any]) -> dict[str, Any]:
+def _references(
+    exchange: Exchange, document: dict[str, Any], declaring: list[dict[str, Any]]
+) -> dict[str, Any]:
     found = {name: document[name] for name in _REFERENCES if document.get(name)}
     files = [
         part.uri
@@ -148,7 +156,8 @@ def _references(exchange: Exchange, document: dict[str, Any]) -> dict[str, Any]:
         found["file_ids"] = files
     stores = [
         store
-        for tool in as_dicts(document.get("tools"))
+        for declared in declaring
+        for tool in as_dicts(declared.get("tools"))
         for store in as_list(tool.get("vector_store_ids"))
     ]
     if stores:
