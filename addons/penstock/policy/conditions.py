@@ -2,8 +2,8 @@
 
 Only the expression engine of the ``common-expression-language`` package is loaded (2.6 MB);
 its package import would bring a terminal interface with it (32 MB, 0.7 s). Conditions read
-values and have no functions of ours: no clock, no file, no network. The engine's regular
-expressions run in linear time.
+values: no clock, no file, no network; what they can call besides CEL's own functions is in
+``functions``. The engine's regular expressions run in linear time.
 """
 
 from __future__ import annotations
@@ -14,10 +14,13 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 from penstock.policy.activation import FIELDS, FREE_MAP, ROOTS, sample
+from penstock.policy.functions import FUNCTIONS, function_problem
 from penstock.policy.problem import allowed_list, nearest
+from penstock.policy.sql import known as known_dialect
 
 # Words that look like names in an expression and are not variables.
 _LITERALS = frozenset(("true", "false", "null", "in"))
@@ -65,6 +68,8 @@ def make_context(resolve: Callable[[str], Any]) -> Any:
     """An evaluation context whose variables are asked for by name, when they are read."""
     context = _engine().Context()
     context.set_variable_resolver(resolve)
+    for name, function in FUNCTIONS.items():
+        context.add_function(name, function)
     return context
 
 
@@ -75,6 +80,7 @@ def compile_condition(source: str) -> Condition | list[str]:
     except ValueError as error:
         return [f"not a condition: {_first_line(str(error))}"]
     problems = list(_unknown_names(source, set(program.variables())))
+    problems += _function_problems(source, program.functions())
     if problems:
         return problems
     roots = frozenset(program.variables()) & frozenset(ROOTS)
@@ -83,6 +89,32 @@ def compile_condition(source: str) -> Condition | list[str]:
         return ["the condition reads nothing of the call, so it is always the same"]
     wrong = _wrong_type(condition)
     return [wrong] if wrong else condition
+
+
+def _function_problems(source: str, names: list[str]) -> Iterator[str]:
+    """Misspelt functions of ours, those that cannot be used here, and unknown dialects of SQL."""
+    for name in names:
+        if why := function_problem(name):
+            yield why
+        elif name not in FUNCTIONS and (meant := nearest(name, FUNCTIONS)):
+            yield f"no function '{name}'{meant}"
+    for dialect in _dialects(list(_tokens(source))):
+        if not known_dialect(dialect):
+            yield f"no dialect of SQL is called '{dialect}'"
+
+
+def _dialects(tokens: list[tuple[str, str]]) -> Iterator[str]:
+    """The second arguments of ``sql_read_only``, where they are written out."""
+    for index, token in enumerate(tokens):
+        if token != ("name", "sql_read_only"):
+            continue
+        depth = 0
+        for before, here in pairwise(tokens[index + 1 :]):
+            depth += {"(": 1, ")": -1}.get(before[1], 0) if before[0] == "mark" else 0
+            if depth == 0:
+                break
+            if depth == 1 and before == ("mark", ",") and here[0] == "text":
+                yield here[1]
 
 
 def _wrong_type(condition: Condition) -> str | None:
