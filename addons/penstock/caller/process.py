@@ -55,6 +55,13 @@ class ProcessFinder:
         except (OSError, ValueError):
             return None
 
+    def named(self, pid: int) -> Process | None:
+        """The process with this number, as far as the system tells. Never raises."""
+        try:
+            return _describe(self._proc, str(pid))
+        except (OSError, ValueError):
+            return None
+
     def _holder(self, link: str, owner: int) -> str | None:
         deadline = time.monotonic() + SECONDS_MAX
         seen = 0

@@ -68,3 +68,14 @@ def variables(
         **dict.fromkeys(ADDING_VARIABLES, ca_pem),
         **dict.fromkeys(REPLACING_VARIABLES, ca_bundle),
     }
+
+
+def way_out() -> tuple[str, ...]:
+    """Names of all variables that send a program's calls through a proxy and make it trusted."""
+    return (
+        *PROXY_VARIABLES,
+        *NO_PROXY_VARIABLES,
+        *SWITCHES,
+        *ADDING_VARIABLES,
+        *REPLACING_VARIABLES,
+    )

@@ -1,4 +1,4 @@
-"""`penstock mcp`: write and review the tool lock file (pins)."""
+"""`penstock mcp`: pin the tools of servers; put local servers under the policy."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from penstock.cli import mcp_wrap
 
 if TYPE_CHECKING:
     from penstock.mcp.pins import Change, Tools
@@ -34,6 +36,9 @@ def command() -> None:
     A SOURCE is a server's URL, a saved tools/list answer (with --server), or recorded
     exchanges (JSONL).
     """
+
+
+command.add_command(mcp_wrap.command)
 
 
 @command.command(epilog="Example: penstock mcp pin https://mcp.example.com/mcp")

@@ -90,23 +90,8 @@ class StoreType(click.ParamType[str]):
         return str(value)
 
 
-OPTIONS = (
-    click.option(
-        "--listen",
-        type=AddressType(),
-        default="127.0.0.1:8080",
-        envvar="PENSTOCK_LISTEN",
-        show_default=True,
-        help="Where clients connect (HTTPS_PROXY). Port 0 picks a free one.",
-    ),
-    click.option(
-        "--admin",
-        type=AddressType(),
-        default="127.0.0.1:9900",
-        envvar="PENSTOCK_ADMIN",
-        show_default=True,
-        help="Health, readiness and metrics.",
-    ),
+# Where the rules are, and what is kept: everything that governs calls has these.
+GOVERNING = (
     click.option(
         "--policy",
         "policies",
@@ -129,6 +114,33 @@ OPTIONS = (
         show_default="the user's state directory",
         help="CA, audit log, inventory.",
     ),
+    click.option(
+        "--store",
+        type=StoreType(),
+        envvar="PENSTOCK_STORE",
+        help="Share limits with other proxies through this Redis or Valkey: redis://HOST:PORT. "
+        "Default: the policy's 'store', else each proxy has its own.",
+    ),
+)
+
+OPTIONS = (
+    click.option(
+        "--listen",
+        type=AddressType(),
+        default="127.0.0.1:8080",
+        envvar="PENSTOCK_LISTEN",
+        show_default=True,
+        help="Where clients connect (HTTPS_PROXY). Port 0 picks a free one.",
+    ),
+    click.option(
+        "--admin",
+        type=AddressType(),
+        default="127.0.0.1:9900",
+        envvar="PENSTOCK_ADMIN",
+        show_default=True,
+        help="Health, readiness and metrics.",
+    ),
+    *GOVERNING,
     click.option(
         "--upstream-ca",
         type=click.Path(path_type=Path, dir_okay=False, exists=True),
@@ -160,13 +172,6 @@ OPTIONS = (
         default=32,
         show_default=True,
         help="Largest request body, and largest answer that is not streamed.",
-    ),
-    click.option(
-        "--store",
-        type=StoreType(),
-        envvar="PENSTOCK_STORE",
-        help="Share limits with other proxies through this Redis or Valkey: redis://HOST:PORT. "
-        "Default: the policy's 'store', else each proxy has its own.",
     ),
 )
 

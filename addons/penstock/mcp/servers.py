@@ -30,9 +30,12 @@ class ServerUrl(NamedTuple):
 
 
 def origin(scheme: str, host: str, port: int) -> str:
-    """``https://host[:port]``: what a lock file and a report call the server by."""
+    """``https://host[:port]``: what a lock file and a report call the server by.
+
+    A server on this machine that is spoken to by pipe has a name and no port: ``stdio://name``.
+    """
     name = f"[{host}]" if ":" in host else host
-    return f"{scheme}://{name}" + ("" if _DEFAULT_PORTS.get(scheme) == port else f":{port}")
+    return f"{scheme}://{name}" + ("" if _DEFAULT_PORTS.get(scheme, 0) == port else f":{port}")
 
 
 def url_of(scheme: str, host: str, port: int, path: str) -> str:

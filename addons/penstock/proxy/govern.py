@@ -200,6 +200,12 @@ class Govern:
 
     def prepare_answer(self, live: LiveCall, flow: http.HTTPFlow) -> None:
         """Ask for an uncompressed answer where it may have to be edited."""
+        self.expect_answer(live)
+        if live.may_change_answer and "accept-encoding" in flow.request.headers:
+            flow.request.headers["accept-encoding"] = "identity"
+
+    def expect_answer(self, live: LiveCall) -> None:
+        """Say what will look into the call's answer."""
         state = self.governance.state_for(live.call.caller)
         live.answer_decision = Decision(policy_hash=live.decision.policy_hash)
         live.scanner_for = answer_scanner(
@@ -209,8 +215,6 @@ class Govern:
         live.cuts = cutting(self.governance.policy, live)
         if live.call.exchange.mcp is not None and self.governance.policy.tools:
             live.mcp_answer = self.mcp_answer(live, state)
-        if live.may_change_answer and "accept-encoding" in flow.request.headers:
-            flow.request.headers["accept-encoding"] = "identity"
 
 
 def refused(live: LiveCall, rule: str, message: str, enforced: bool) -> Decision:

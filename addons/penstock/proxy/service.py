@@ -15,7 +15,7 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -78,7 +78,12 @@ class Service:
     listening: Listening | None = None
 
     def run(self) -> int:
-        """Serve until a signal; the process's exit code.
+        """Serve until a signal; the process's exit code. Raises what ``prepare`` raises."""
+        self.prepare()
+        return asyncio.run(self.serve())
+
+    def prepare(self) -> None:
+        """Load the policy and open what is written to.
 
         Raises:
             ConfigError: the policy cannot be loaded. Nothing was opened.
@@ -115,7 +120,6 @@ class Service:
         self.journal = Journal(state / f"budgets{self.recording.audit.suffix}.json")
         self.journal.load(time.time(), self.governance.quotas)
         self.note_policy()
-        return asyncio.run(self.serve())
 
     def scan(self, text: str) -> Sequence[Finding]:
         """What must not be recorded of a name the caller chose (a model, a path, a tool)."""
@@ -131,9 +135,6 @@ class Service:
         )
         self.settings = replace(self.settings, admin=admin.address)
         await admin.start()
-        if self.governance.store is not None:
-            await self.governance.store.start()
-        upkeep = asyncio.create_task(self.upkeep())
         callbacks = Callbacks(
             wants=self.governance.wants,
             on_error=self.on_error,
@@ -142,7 +143,19 @@ class Service:
             refused=self.refused,
         )
         try:
-            return await engine.serve(self.settings, self.stack(self.governance), callbacks)
+            async with self.kept_up():
+                return await engine.serve(self.settings, self.stack(self.governance), callbacks)
+        finally:
+            await admin.stop()
+
+    @contextlib.asynccontextmanager
+    async def kept_up(self) -> AsyncIterator[None]:
+        """What goes on beside the calls, for as long as they are served."""
+        if self.governance.store is not None:
+            await self.governance.store.start()
+        upkeep = asyncio.create_task(self.upkeep())
+        try:
+            yield
         finally:
             self.ready = False
             upkeep.cancel()
@@ -152,7 +165,6 @@ class Service:
             if self.governance.store is not None:
                 await self.governance.store.stop()
             await asyncio.to_thread(self.governance.recorder.close)
-            await admin.stop()
 
     def started(self, listening: Listening, admin: tuple[str, int]) -> None:
         """The ports are open: say where."""
