@@ -120,6 +120,10 @@ class AnswerTransform:
         finally:
             self.live.own_seconds += time.perf_counter() - began
 
+    def break_off(self) -> list[bytes]:
+        """A stream's events are whole and can be judged; half a document cannot."""
+        return self.end() if self.stream is not None else []
+
     def filtered(self, chunk: bytes) -> bytes:
         """The chunk without what an MCP server may not say to this caller."""
         if self.messages is None:
@@ -231,7 +235,8 @@ class AnswerTransform:
         live.outcome = "refused"
         message = "A check of the answer failed, so the rest of it was withheld."
         refusal = Refusal(403, "check_failed", message, "penstock.failed", live.call.id)
-        return [live.family.stream_refusal(live.call.exchange, refusal)]
+        before = self.stream.broken() if self.stream is not None else []
+        return [*before, live.family.stream_refusal(live.call.exchange, refusal)]
 
 
 class Counting:

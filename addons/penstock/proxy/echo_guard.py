@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from penstock.policy.answer import Together
 from penstock.proxy.call import LiveCall, ScannerFor
-from penstock.proxy.stream import StreamTransform
+from penstock.proxy.stream import Holding, StreamTransform
 from penstock.route.credentials.echoes import Echoes, EchoStream
 from penstock.wire.channel_text import ChannelScanner
 from penstock.wire.content_coding import Decoder
@@ -56,6 +56,11 @@ class EchoGuard:
             out += self.inner.end()
             self.finished = self.inner.finished
         return out
+
+    def break_off(self) -> list[bytes]:
+        if not isinstance(self.inner, Holding):
+            return []
+        return self.hand_on(self.stream.end()) + self.inner.break_off()
 
     def hand_on(self, plain: bytes) -> list[bytes]:
         out = self.inner.feed(plain) if plain else []

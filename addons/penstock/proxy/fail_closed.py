@@ -26,7 +26,7 @@ from mitmproxy.tls import ClientHelloData
 
 from penstock.proxy.problem import CHECK_FAILED, ErrorPage
 from penstock.proxy.runtime import Failure, Runtime
-from penstock.proxy.stream import StreamTransform, Yielding
+from penstock.proxy.stream import Holding, StreamTransform, Yielding
 from penstock.proxy.tls import DENIED
 
 logger = logging.getLogger(__name__)
@@ -210,3 +210,12 @@ def step(
         except Exception as second:  # noqa: BLE001 - the one fail-closed place
             decide(runtime, Failure("stream", flow, second))
             return Step([], over=True, cut=True)
+
+
+def last(runtime: Runtime, transform: Holding, flow: http.HTTPFlow) -> list[bytes]:
+    """What still leaves of an answer the upstream cut; nothing where judging it fails."""
+    try:
+        return transform.break_off()
+    except Exception as error:  # noqa: BLE001 - the one fail-closed place
+        decide(runtime, Failure("stream", flow, error))
+        return []

@@ -48,7 +48,7 @@ from penstock.proxy.problem import (
 )
 from penstock.proxy.refusal import Refused, problem_of
 from penstock.proxy.runtime import Runtime
-from penstock.proxy.stream import StreamTransform
+from penstock.proxy.stream import Holding, StreamTransform
 from penstock.proxy.tunnelled import Tunnelled
 
 Commands = layer.CommandGenerator[None]
@@ -218,6 +218,10 @@ class Stream(Tunnelled):
             problem = problem_of(event)
             if problem is not None:
                 self.flow.metadata[REFUSED] = problem.code  # what the client is about to be told
+        if isinstance(event, ResponseProtocolError) and isinstance(self._transform, Holding):
+            gone = self.client_state == self.state_errored
+            rest = fail_closed.last(self.runtime, self._transform, self.flow)
+            yield from self._send_chunks([] if gone else rest)
         yield from super().handle_protocol_error(event)
 
     def _begun(self) -> bool:

@@ -47,3 +47,12 @@ class Yielding(Protocol):
     def unchecked(self, chunk: bytes) -> list[bytes]:
         """``feed(chunk)`` raised (``end``: b""): what has not left yet; the rest passes too."""
         ...
+
+
+@runtime_checkable
+class Holding(Protocol):
+    """A transform that may hold a part of a stream back."""
+
+    def break_off(self) -> list[bytes]:
+        """The upstream broke off: what was held back is judged as it stands, and leaves."""
+        ...

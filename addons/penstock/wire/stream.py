@@ -10,15 +10,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
-from penstock.exchange import Exchange, Path
+from penstock.exchange import Exchange
 from penstock.wire import content_coding
 from penstock.wire.channel_text import ChannelScanner, ChannelText, Replacement, ScanStep
-from penstock.wire.edits import Cut, cut_strings, merge
 from penstock.wire.family import Channel, Delta, Family, Framing, Refusal
 from penstock.wire.framing import PARSERS, Frame, Parser, read_document, unclaimed
+from penstock.wire.held import Held, Piece
 from penstock.wire.json_family import started_answer
 from penstock.wire.sse import SseParser
 
@@ -30,22 +29,6 @@ MAX_HELD_BYTES = 4 * 1024 * 1024
 MAX_CHANNELS = 10_000
 # A decoded answer stream; more than any context window can hold.
 MAX_DECODED_BYTES = 512 * 1024 * 1024
-
-
-@dataclass(slots=True)
-class _Piece:
-    """Where a delta's text stands: raw ``[start, end)`` of a channel, at ``path`` of the event."""
-
-    text: ChannelText
-    start: int
-    end: int
-    delta: Delta
-
-
-@dataclass(slots=True)
-class _Held:
-    frame: Frame
-    pieces: list[_Piece]
 
 
 class AnswerStream:
@@ -92,11 +75,12 @@ class AnswerStream:
             self._open_decoder(coding)
         self.decoded = self._decoder is not None and not self._passes
         self._channels: dict[Channel, ChannelText | None] = {}
-        self._queue: deque[_Held] = deque()
+        self._queue: deque[Held] = deque()
         self._coming: deque[Frame] = deque()  # of this feed, not yet taken
         self._out: list[bytes] = []  # of this feed, ready to leave
         self._held_bytes = 0
         self._finished = False
+        self._whole: int | None = 0  # events that had left when a feed began; None: and half a one
 
     def feed(self, data: bytes) -> list[bytes]:
         """The bytes to send now for the bytes that came (maybe none)."""
@@ -106,6 +90,7 @@ class AnswerStream:
             return [self._unread(data)]
         plain = self._decode(data)
         if self._passes:
+            self._whole = None if self._parser.pending else self._answer.events
             for frame in self._parser.feed(plain):
                 self._look(frame)
             return self._given_up(data) if self._parser.problem else [data]
@@ -159,6 +144,20 @@ class AnswerStream:
         self._coming.clear()
         return self._joined(out)
 
+    def broken(self) -> list[bytes]:
+        """After ``feed(data)`` raised: what of it was judged, to leave before the last words.
+
+        Raises where no last words would be read: inside an event, or in a coding.
+        """
+        out, self._out = self._joined(self._out), []
+        if self._passes:
+            if self._whole is None or self._decoder is not None:
+                raise ValueError("the stream cannot be ended well-formed here")
+            self._answer.events_sent = self._whole
+        self._queue.clear()
+        self._coming.clear()
+        return out
+
     def _unread(self, data: bytes) -> bytes:
         """Bytes nobody reads any more; their head said that they come without coding."""
         return self._decoder.feed(data) if self.decoded and self._decoder else data
@@ -208,7 +207,7 @@ class AnswerStream:
             out.append(frame.raw)
             self._answer.events_sent += frame.data is not None
             return
-        self._queue.append(_Held(frame, pieces))
+        self._queue.append(Held(frame, pieces))
         self._held_bytes += len(frame.raw)
         self._release(out)
         if self.stopped is None:
@@ -216,7 +215,7 @@ class AnswerStream:
         if self.stopped is None and self._held_bytes > MAX_HELD_BYTES:
             self._fail(f"more than {MAX_HELD_BYTES} bytes held for one candidate", out)
 
-    def _scan(self, delta: Delta) -> _Piece | None:
+    def _scan(self, delta: Delta) -> Piece | None:
         """Feed the delta to its channel's scanner; None when no rule looks at the channel."""
         channel = delta.channel
         if delta.total:
@@ -233,9 +232,9 @@ class AnswerStream:
             text.feed(delta.text)
         if delta.last:
             text.finish()
-        return _Piece(text, start, text.raw_length, delta)
+        return Piece(text, start, text.raw_length, delta)
 
-    def _scan_total(self, delta: Delta) -> _Piece | None:
+    def _scan_total(self, delta: Delta) -> Piece | None:
         text = self._channels.get(delta.channel)
         if text is not None and text.repeats(delta.text):
             if delta.last:
@@ -251,7 +250,7 @@ class AnswerStream:
             text.whole = True
             text.feed(delta.text)
             text.finish()
-        return _Piece(text, 0, len(delta.text), delta)
+        return Piece(text, 0, len(delta.text), delta)
 
     def _open(self, channel: Channel, keep: bool = True) -> ChannelText | None:
         scanner = self._scanner_for(channel) if self._scanner_for else None
@@ -292,30 +291,17 @@ class AnswerStream:
             self._answer.events_sent += held.frame.data is not None
         return None
 
-    def _heed(self, pieces: list[_Piece], out: list[bytes]) -> None:
+    def _heed(self, pieces: list[Piece], out: list[bytes]) -> None:
         """Stop at once, whatever is still held before the event that asks for it."""
         for piece in pieces:
             if piece.text.stop is not None:
                 return self._stop(piece.text.stop, out)
         return None
 
-    def _edited(self, held: _Held) -> bytes:
-        cuts: list[Cut] = []
-        nulls: set[Path] = set()
-        for piece in held.pieces:
-            for start, end, text in piece.text.replaced(piece.start, piece.end):
-                cuts.append(Cut(piece.delta.path, start, end, text))
-                nulls.update(piece.delta.shadows)
-        if not cuts or held.frame.data is None:
-            return held.frame.raw
-        self.edited += 1
-        if cuts[0].path:
-            return held.frame.rebuild(cut_strings(held.frame.data, cuts, nulls))
-        text, at, kept = held.frame.data.decode("utf-8", "replace"), 0, []
-        for start, end, new in merge([(cut.start, cut.end, cut.text) for cut in cuts]):
-            kept += [text[at:start], new]
-            at = end
-        return held.frame.rebuild("".join([*kept, text[at:]]).encode("utf-8", "replace"))
+    def _edited(self, held: Held) -> bytes:
+        changed = held.changed()
+        self.edited += changed is not None
+        return held.frame.raw if changed is None else changed
 
     def stop(self, refusal: Refusal) -> list[bytes]:
         """End the stream now, for a reason outside of it: the API's own last words."""
