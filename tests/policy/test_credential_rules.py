@@ -131,13 +131,16 @@ def test_mistakes_are_named(tmp_path: Path, rule: str) -> None:
 @pytest.mark.parametrize(
     ("callers", "why"),
     [
-        ("{}", "name 'passwords' or 'jwt'"),
+        ("{}", "name 'passwords', 'jwt' or 'mtls'"),
         ("{required: maybe, passwords: /p}", "'maybe' is not known"),
         ("{jwt: {issuer: i, audience: [], keys: /k}}", "admits no token"),
         ("{jwt: {issuer: i, audience: [a], keys: 'http://i/k'}}", "in clear"),
         ("{jwt: {issuer: i, audience: [a], keys: /k, algorithms: [HS256]}}", "'HS256'"),
         ("{jwt: {audience: [a], keys: /k}}", "'issuer' is missing"),
         ("{jwt: {issuer: i, audience: [a], keys: /k, algorithms: [none]}}", "'none'"),
+        ("{mtls: {names: ['spiffe://a/*']}}", "'ca' is missing"),
+        ("{mtls: {ca: /p, names: []}}", "admits nobody"),
+        ("{mtls: {ca: /p, spiffe: []}}", "'spiffe'"),
     ],
 )
 def test_callers_are_asked_clearly_or_not_at_all(tmp_path: Path, callers: str, why: str) -> None:
@@ -150,6 +153,6 @@ def test_policies_of_the_documentation_load(tmp_path: Path) -> None:
     """What a reader of docs/credentials.md copies works."""
     text = (Path(__file__).parents[2] / "docs" / "credentials.md").read_text()
     examples = re.findall(r"```yaml\n(version: 1.*?)```", text, re.S)
-    assert len(examples) == 3
+    assert len(examples) == 4
     for example in examples:
         assert problems_of(tmp_path, example) == []

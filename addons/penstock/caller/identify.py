@@ -43,7 +43,7 @@ def identify_caller(
         user = proxy_user(proxy_authorization or headers.get("proxy-authorization"))
     credentials = credential_fingerprints(headers, path, fingerprint_key)
     return Caller(
-        workload=workload,
+        workload=workload if identity is None else identity.workload or workload,
         user=user,
         agent=agent_of(headers),
         session=session,
@@ -52,4 +52,5 @@ def identify_caller(
         credential=next((one for one in credentials if one != OVERLONG), None),
         credentials=credentials,
         claims=identity.claims if identity is not None else {},
+        spiffe=identity.spiffe if identity is not None else None,
     )

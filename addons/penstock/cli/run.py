@@ -14,6 +14,7 @@ Examples:
   penstock run
   penstock run --policy payments.yaml --mode shadow
   penstock run --policy strict --listen 0.0.0.0:8080 --state-dir /var/lib/penstock
+  penstock run --listen 0.0.0.0:8443 --tls-cert svid.pem --tls-key svid.key
 """
 
 
@@ -29,7 +30,26 @@ Examples:
     type=click.Path(path_type=Path, file_okay=False),
     help="Also put ca.pem and ca-bundle.pem there: a directory other containers may read.",
 )
-def command(options: ProxyOptions, ready_file: Path | None, trust_dir: Path | None) -> None:
+@click.option(
+    "--tls-cert",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    envvar="PENSTOCK_TLS_CERT",
+    help="Speak TLS on the proxy's port (HTTPS_PROXY=https://...) with this PEM chain; read again "
+    "when it changes. Client certificates: the policy's callers.mtls.",
+)
+@click.option(
+    "--tls-key",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    envvar="PENSTOCK_TLS_KEY",
+    help="Its key, not encrypted. Default: in the same file.",
+)
+def command(
+    options: ProxyOptions,
+    ready_file: Path | None,
+    trust_dir: Path | None,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+) -> None:
     """Run the proxy in the foreground until SIGTERM or SIGINT.
 
     The policy files are watched: a changed file is checked whole and swapped in, a bad one
@@ -40,6 +60,8 @@ def command(options: ProxyOptions, ready_file: Path | None, trust_dir: Path | No
     from penstock.proxy.settings import EngineSettings, Limits
     from penstock.stack import stack
 
+    if tls_key is not None and tls_cert is None:
+        raise click.UsageError("--tls-key belongs to --tls-cert")
     body_bytes = options.body_mib * 1024 * 1024
     settings = EngineSettings(
         state_dir=options.state_dir,
@@ -48,6 +70,8 @@ def command(options: ProxyOptions, ready_file: Path | None, trust_dir: Path | No
         admin=options.admin,
         upstream_ca=options.upstream_ca,
         connect_to=options.connect_to,
+        tls_certificate=tls_cert,
+        tls_key=tls_key,
         http2=options.http2,
         limits=Limits(
             request_body_bytes=body_bytes,

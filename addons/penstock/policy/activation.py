@@ -32,6 +32,7 @@ FIELDS: dict[str, Any] = {
         "user_agent": TEXT,
         "credential": TEXT,
         "claims": FREE_MAP,
+        "spiffe": TEXT,
     },
     "destination": {
         "host": TEXT,
@@ -144,6 +145,7 @@ def _caller(call: Call) -> dict[str, Any]:
         "user_agent": caller.user_agent or "",
         "credential": caller.credential or "",
         "claims": dict(caller.claims),
+        "spiffe": caller.spiffe or "",
     }
 
 

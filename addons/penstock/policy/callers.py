@@ -7,6 +7,7 @@ from penstock.caller.identity import (
     DEFAULT_USER,
     CallerCheck,
     JwtCheck,
+    MtlsCheck,
 )
 from penstock.policy.read import Section
 
@@ -14,8 +15,8 @@ from penstock.policy.read import Section
 def build(section: Section) -> CallerCheck | None:
     """What a ``callers`` section asks for; None (and problems) when it is not clear."""
     before = len(section.reader.problems)
-    if "passwords" not in section.lines and "jwt" not in section.lines:
-        section.report("name 'passwords' or 'jwt': how callers prove who they are")
+    if not {"passwords", "jwt", "mtls"} & section.lines.keys():
+        section.report("name 'passwords', 'jwt' or 'mtls': how callers prove who they are")
     jwt = None
     token = section.values.get("jwt")
     if isinstance(token, Section):
@@ -38,7 +39,15 @@ def build(section: Section) -> CallerCheck | None:
                 values.get("user", DEFAULT_USER),
                 values.get("ca", ""),
             )
+    certificates = section.values.get("mtls")
+    mtls = None
+    if isinstance(certificates, Section):
+        if certificates.values.get("names") == ():
+            certificates.report("an empty list admits nobody", "names")
+        if "ca" in certificates.values:
+            names = certificates.values.get("names", ())
+            mtls = MtlsCheck(certificates.values["ca"], tuple(names))
     if len(section.reader.problems) > before:
         return None
     required = section.values.get("required", "true") == "true"
-    return CallerCheck(required, section.values.get("passwords", ""), jwt)
+    return CallerCheck(required, section.values.get("passwords", ""), jwt, mtls)

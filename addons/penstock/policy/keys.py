@@ -95,7 +95,7 @@ CALLERS = (
     Key(
         "callers",
         "section",
-        "Who calls must be proved to the proxy (Proxy-Authorization).",
+        "Who calls must be proved to the proxy (Proxy-Authorization, a client certificate).",
         keys=(
             Key(
                 "required",
@@ -116,6 +116,19 @@ CALLERS = (
                     Key("algorithms", "choices", "Default RS256 and ES256.", ALGORITHMS),
                     Key("user", "text", "The claim that names the caller. Default sub."),
                     Key("ca", "text", "A PEM file trusted for that URL."),
+                ),
+            ),
+            Key(
+                "mtls",
+                "section",
+                "Client certificates, where the proxy's port has TLS (run --tls-cert).",
+                keys=(
+                    Key("ca", "text", "A PEM file: the authority that signs them.", required=True),
+                    Key(
+                        "names",
+                        "globs",
+                        "SPIFFE IDs, DNS or mail names that are let in. Default: all it signs.",
+                    ),
                 ),
             ),
         ),

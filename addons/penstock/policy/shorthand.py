@@ -48,6 +48,7 @@ CALLER_KEYS = (
     "process",
     "claims",
     "credential",
+    "spiffe",
 )
 DEFAULT_MAX_TOKENS = 1024  # Anthropic requires the field
 
@@ -161,4 +162,5 @@ def caller_from(call: Mapping[str, Any]) -> Caller:
         credential=given.get("credential"),
         credentials=(given["credential"],) if "credential" in given else (),
         claims=given.get("claims") or {},
+        spiffe=given.get("spiffe"),
     )

@@ -127,8 +127,25 @@ class Authentication:
     @property
     def challenges(self) -> list[str]:
         """``Proxy-Authenticate`` values (RFC 9110 section 11.7.1)."""
+        if not self.check.passwords and self.check.jwt is None:
+            return []  # nothing a header could say
         basic = ['Basic realm="penstock", charset="UTF-8"']
         return basic + (['Bearer realm="penstock"'] if self.check.jwt is not None else [])
+
+    def certified(self, certificate: bytes | None) -> Identity | None:
+        """Who the client certificate of a connection (DER) proves; None: there is no proof.
+
+        Raises:
+            NotProvedError: it is nobody's we let in.
+        """
+        if certificate is None or self.check.mtls is None:
+            return None
+        from penstock.caller.certificates import identity_of
+
+        identity = identity_of(certificate, self.check.mtls)
+        if not identity.holds(self._clock()):
+            raise NotProvedError("the client certificate has expired")
+        return identity
 
     def prove(self, header: str) -> Identity | Awaitable[Identity]:
         """Who sends this Proxy-Authorization: at once, or to be awaited.

@@ -20,6 +20,7 @@ from penstock.proxy.governance import Governance
 IDENTITY = "penstock.identity"  # in a flow's metadata
 # As Identify: mitmproxy reports each end, so this bounds only what a missed report leaves.
 CONNECTIONS_MAX = 10_000
+NO_CERTIFICATE = "no client certificate"
 EXPIRED = "what the connection was opened with has expired"
 
 
@@ -55,30 +56,39 @@ class Callers:
 
     def client_disconnected(self, client: connection.Client) -> None:
         self.tunnels.pop(client.id, None)
+        self.governance.certificates.pop(client.id, None)
 
     def ask(self, flow: http.HTTPFlow, authentication: Authentication) -> Awaitable[None] | None:
         # Hop by hop (RFC 9110 section 11.7.2): read here, never forwarded.
         header = flow.request.headers.pop("proxy-authorization", None)
-        if not header:
-            if authentication.check.required:
-                self.not_proved(flow, authentication, MISSING)
-            return None
+        certificate = self.governance.certificates.get(flow.client_conn.id)
         try:
+            held = authentication.certified(certificate)
+            if not header:
+                if held is not None:
+                    self.proved(flow, held)
+                elif authentication.check.required:
+                    self.not_proved(flow, authentication, missing(authentication))
+                return None
             proved = authentication.prove(header)
         except NotProvedError as error:
             self.not_proved(flow, authentication, str(error))
             return None
         if isawaitable(proved):
-            return self.wait(flow, authentication, proved)
+            return self.wait(flow, authentication, proved, held)
         assert isinstance(proved, Identity)  # what is not to be awaited
-        self.proved(flow, proved)
+        self.proved(flow, proved.on(held))
         return None
 
     async def wait(
-        self, flow: http.HTTPFlow, authentication: Authentication, proof: Awaitable[Identity]
+        self,
+        flow: http.HTTPFlow,
+        authentication: Authentication,
+        proof: Awaitable[Identity],
+        held: Identity | None,
     ) -> None:
         try:
-            self.proved(flow, await proof)
+            self.proved(flow, (await proof).on(held))
         except NotProvedError as error:
             self.not_proved(flow, authentication, str(error))
 
@@ -94,15 +104,28 @@ class Callers:
             flow.response = challenge(authentication, why)
 
 
+def missing(authentication: Authentication) -> str:
+    """What a caller did not bring."""
+    if authentication.check.mtls is None:
+        return MISSING
+    return f"{MISSING} and no client certificate" if authentication.challenges else NO_CERTIFICATE
+
+
 def challenge(authentication: Authentication, why: str) -> http.Response:
-    """407 and how to do better (RFC 9110 section 15.5.8)."""
-    message = (
-        f"The proxy has to know who calls: {why}. Put credentials into the proxy's URL "
-        "(http://NAME:PASSWORD@HOST:PORT), or send Proxy-Authorization."
-    )
+    """407 and how to do better (RFC 9110 section 15.5.8); 403 where no header could."""
+    ways = []
+    if authentication.check.mtls is not None:
+        ways.append("Connect to the proxy with a client certificate (https://HOST:PORT).")
+    if authentication.challenges:
+        ways.append(
+            "Put credentials into the proxy's URL (http://NAME:PASSWORD@HOST:PORT), or send "
+            "Proxy-Authorization."
+        )
+    message = " ".join([f"The proxy has to know who calls: {why}.", *ways])
     error = {"type": "authentication_error", "code": "proxy_authentication_required"}
     body = json.dumps({"error": {**error, "message": message}}).encode()
-    made = http.Response.make(407, body, {"content-type": "application/json"})
+    status = 407 if authentication.challenges else 403
+    made = http.Response.make(status, body, {"content-type": "application/json"})
     made.headers["x-should-retry"] = "false"
     made.headers.set_all("proxy-authenticate", authentication.challenges)
     return made

@@ -110,6 +110,9 @@ class Handler(ProxyConnectionHandler):
             if command.connection in self.transports:
                 self._flush(command.connection)
                 half = isinstance(command, commands.CloseTcpConnection) and command.half_close
+                writer = self.transports[command.connection].writer
+                if half and isinstance(writer, asyncio.StreamWriter):
+                    half = writer.can_write_eof()  # TLS on our own port cannot
                 self.close_connection(command.connection, half)
         elif isinstance(command, commands.RequestWakeup):
             self.wakeup_timer.add(self._spawn(self.wakeup(command), "wakeup"))

@@ -50,6 +50,8 @@ if TYPE_CHECKING:
 # Hosts whose interception was decided; a laptop meets some hundred, an attacker any number.
 WISHES_MAX = 4096
 DIGEST_BYTES = 8
+# Connections whose client certificate is known, 1 KB each; as in proxy/callers.py.
+CERTIFICATES_MAX = 10_000
 # US dollars per token of a model whose price nobody knows: what the dearest common models cost.
 UNKNOWN_INPUT_USD = Decimal("0.000015")
 UNKNOWN_OUTPUT_USD = Decimal("0.000075")
@@ -95,6 +97,7 @@ class Governance:
         self._credentials: Credentials | None = None
         self.authentication: Authentication | None = None
         self.callers_refused = 0  # did not prove who they are
+        self.certificates: dict[str, bytes] = {}  # client connection id -> its certificate
         self.last_state: tuple[Caller, CallState] | None = None
         self.adopt(source.policy)
 
@@ -124,6 +127,16 @@ class Governance:
             from penstock.proxy.authenticate import Authentication
 
             self.authentication = Authentication(check)
+
+    def client_ca(self) -> str:
+        """The file of the authority whose client certificates prove a caller, or ""."""
+        check = self.policy.callers
+        return check.mtls.ca if check is not None and check.mtls is not None else ""
+
+    def certified(self, client_id: str, certificate: bytes) -> None:
+        """A connection was opened with this certificate. What is not kept proves nothing."""
+        if len(self.certificates) < CERTIFICATES_MAX:
+            self.certificates[client_id] = certificate
 
     @property
     def credentials(self) -> Credentials:

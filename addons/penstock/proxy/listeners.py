@@ -14,6 +14,7 @@ from mitmproxy.proxy.mode_servers import ServerInstance
 
 from penstock.proxy.connection import Handler
 from penstock.proxy.fail_closed import Hooks
+from penstock.proxy.listen_tls import HANDSHAKE_SECONDS, ListenTls, client_certificate
 from penstock.proxy.runtime import Listening, Runtime
 from penstock.proxy.settings import Address
 
@@ -43,7 +44,7 @@ class Listeners(Proxyserver):
             self.servers._instances[mode] = instance
             try:
                 await instance.start()
-            except OSError as error:
+            except (OSError, ValueError) as error:
                 logger.error("cannot listen: %s", error)
                 self.failed = True
                 ctx.master.shutdown()
@@ -67,20 +68,37 @@ class Listeners(Proxyserver):
 
     def _listen_on(self, instance: Any) -> Callable[[str, int], Awaitable[list[asyncio.Server]]]:
         async def listen(host: str, port: int) -> list[asyncio.Server]:
+            secure = self._tls(instance)
             server = await asyncio.start_server(
                 instance.handle_stream,
                 host,
                 port,
                 reuse_port=self._runtime.settings.reuse_port or None,
+                ssl=None if secure is None else secure.context(),
+                ssl_handshake_timeout=None if secure is None else HANDSHAKE_SECONDS,
             )
             return [server]
 
         return listen
 
+    def _tls(self, instance: Any) -> ListenTls | None:
+        """The TLS of a port; redirected connections are not meant for us and bring their own."""
+        settings = self._runtime.settings
+        if settings.tls_certificate is None or isinstance(
+            instance.mode, mode_specs.TransparentMode
+        ):
+            return None
+        key = settings.tls_key or settings.tls_certificate
+        callbacks = self._runtime.callbacks
+        return ListenTls(settings.tls_certificate, key, callbacks.client_ca, callbacks.refused)
+
     def _serving(self, instance: Any) -> Serve:
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             handler = Handler(ctx.master, reader, writer, instance.mode, self._runtime, self._hooks)
             handler.layer = instance.make_top_layer(handler.layer.context)
+            certificate = client_certificate(writer.get_extra_info("ssl_object"))
+            if certificate is not None:
+                self._runtime.callbacks.certified(handler.client.id, certificate)
             if isinstance(instance.mode, mode_specs.TransparentMode):
                 try:
                     assert platform.original_addr

@@ -68,6 +68,8 @@ class Callbacks:
     what a failed check means for the call. ``error_page(status, code)``: headers and body.
     ``ready`` is called once the ports are open, ``draining`` when shutdown begins,
     ``refused(code, host)`` for connections refused before there was a request.
+    ``client_ca()`` names the authority of client certificates; ``certified(id, certificate)``
+    hands over the one a connection was opened with.
     """
 
     wants: Callable[[str, int], Wish] = _intercept_all
@@ -76,6 +78,8 @@ class Callbacks:
     ready: Callable[[Listening], None] = _nothing
     draining: Callable[[], None] = _nothing
     refused: Callable[[str, str], None] = _nothing
+    client_ca: Callable[[], str] = str
+    certified: Callable[[str, bytes], None] = _nothing
 
 
 @dataclass(slots=True)

@@ -90,6 +90,9 @@ class Service:
             OSError, ValueError: the state directory or a port cannot be used.
         """
         source = PolicySource(self.policies)
+        callers = source.policy.callers
+        if callers is not None and callers.mtls and self.settings.tls_certificate is None:
+            raise ValueError("callers.mtls needs TLS on the proxy's port: --tls-cert")
         where = self.store_url or source.policy.store
         url = None if where is None else read_store_url(where)
         state = self.settings.state_dir
@@ -141,6 +144,8 @@ class Service:
             ready=lambda listening: self.started(listening, admin.address),
             draining=self.draining,
             refused=self.refused,
+            client_ca=self.governance.client_ca,
+            certified=self.governance.certified,
         )
         try:
             async with self.kept_up():
@@ -201,7 +206,10 @@ class Service:
         elif self.governance.store is not None:
             self.tell(f"limits are shared through {self.governance.store.url.shown}")
         self.tell(f"certificate {state / 'ca.pem'}, audit log {self.recording.audit.path}")
-        self.tell(f'clients: HTTPS_PROXY=http://{address}, or: eval "$(penstock env)"')
+        if self.settings.tls_certificate is not None:
+            self.tell(f"clients: HTTPS_PROXY=https://{address} (the proxy's port speaks TLS)")
+        else:
+            self.tell(f'clients: HTTPS_PROXY=http://{address}, or: eval "$(penstock env)"')
 
     def draining(self) -> None:
         if self.ready:

@@ -60,6 +60,8 @@ class EngineSettings:
     admin: Address | None = None
     upstream_ca: Path | None = None
     connect_to: Mapping[Address, Address] = field(default_factory=dict)
+    tls_certificate: Path | None = None  # of the proxy's own port, which then speaks TLS
+    tls_key: Path | None = None
     http2: bool = False
     reuse_port: bool = False  # several processes on one port
     limits: Limits = field(default_factory=Limits)

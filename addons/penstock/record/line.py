@@ -110,6 +110,7 @@ def _caller(caller: Caller) -> dict[str, Any]:
         service_account=workload.service_account,
         team=caller.team,
         user=caller.user,
+        spiffe=caller.spiffe,
         agent=caller.agent,
         session=caller.session,
         process=process.name if process else None,
