@@ -82,6 +82,9 @@ def _part(item: dict[str, Any]) -> Part:
         if isinstance(text, list):
             text = "".join(part.text or "" for part in read_content(text))
         return Part(_TEXT_KINDS[kind], as_text(text) or "")
+    transcript = as_text(item.get("transcript"))
+    if transcript:
+        return Part("text", transcript)  # sound, and what it says (Realtime)
     for medium, mime_type in _MEDIA.items():
         if medium in kind:
             return _media(item, kind, mime_type)
