@@ -8,7 +8,7 @@ one numpy pass over the code points; nothing is kept of the text.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,7 @@ Places = NDArray[np.intp]
 
 _MULTIPLIER = np.uint32(0x9E3779B1)
 _MIX = np.uint32(0x85EBCA6B)
+_LOW_HALF = np.uint32(0xFFFF)
 _SPACE = ord(" ")
 
 
@@ -46,6 +47,7 @@ def _ascii_table() -> bytes:
 _ASCII = _ascii_table()
 _ASCII_CODES = np.frombuffer(_ASCII, dtype=np.uint8).astype(np.uint32)
 _IS_WORD = np.array([code > 127 or chr(code).isalnum() for code in range(256)])
+_WORD_BYTES = _IS_WORD.tobytes()
 _POWERS = np.array([pow(0x9E3779B1, n + 1, 1 << 32) | 1 for n in range(WORD_LETTERS)], np.uint32)
 
 
@@ -55,22 +57,50 @@ class Concepts:
 
     keys: Integers
     meanings: NDArray[np.uint8]
+    # Which low halves of a hash the keys have: most words have another one and need no search.
+    low_halves: NDArray[np.bool_] = field(init=False)
+
+    def __post_init__(self) -> None:
+        low_halves = np.zeros(1 << 16, np.bool_)
+        low_halves[self.keys & _LOW_HALF] = True
+        object.__setattr__(self, "low_halves", low_halves)
 
     def of(self, hashes: Integers) -> NDArray[np.uint8]:
         """The meaning of each hash, 0 for none."""
-        if not len(self.keys):
-            return np.zeros(len(hashes), np.uint8)
-        at = np.searchsorted(self.keys, hashes)
-        at[at == len(self.keys)] = 0
-        return np.where(self.keys[at] == hashes, self.meanings[at], np.uint8(0))
+        meanings = np.zeros(len(hashes), np.uint8)
+        likely = self.low_halves.take(hashes & _LOW_HALF).nonzero()[0]
+        if len(likely):
+            wanted = hashes[likely]
+            at = self.keys.searchsorted(wanted)
+            at[at == len(self.keys)] = 0
+            meanings[likely] = np.where(self.keys[at] == wanted, self.meanings[at], np.uint8(0))
+        return meanings
 
 
 @dataclass(slots=True, frozen=True)
 class Grams:
-    """``groups``: (places, buckets) per kind of feature; ``length``: code points."""
+    """The features of a text. ``buckets`` holds them kind after kind, each in the order of the
+    text; ``kinds`` says how many there are of each and where in the text they stand: at
+    places that ascend, or (None) at the running index.
 
-    groups: list[tuple[Places | None, Integers]]
+    Of the kinds the first ``single`` count once, the others ``MEANING_WEIGHT`` times.
+    ``length``: code points.
+    """
+
     length: int
+    buckets: Integers
+    kinds: list[tuple[int, Places | None]]
+    single: int
+
+    @property
+    def groups(self) -> list[tuple[Places | None, Integers]]:
+        """(places, buckets) of each kind, as often as it counts."""
+        groups = []
+        at = 0
+        for count, places in self.kinds:
+            groups.append((places, self.buckets[at : at + count]))
+            at += count
+        return groups[: self.single] + groups[self.single :] * MEANING_WEIGHT
 
 
 def codes_of(text: str) -> Integers:
@@ -87,82 +117,119 @@ def codes_of(text: str) -> Integers:
 
 
 def grams(text: str, concepts: Concepts) -> Grams:
-    """The features of ``text`` with their places; a place of None is the running index."""
+    """The features of ``text`` with their places."""
     codes = codes_of(text)
-    groups: list[tuple[Places | None, Integers]] = []
-    rolling = codes * _MULTIPLIER
+    hashes: list[Integers] = []
+    salts: list[int] = []
+    kinds: list[tuple[int, Places | None]] = []
+
+    def add(found: Integers, salt: int, places: Places | None) -> None:
+        hashes.append(found)
+        salts.append(salt)
+        kinds.append((len(found), places))
+
+    run = codes * _MULTIPLIER
     for size in range(2, 6):
         if len(codes) < size:
             break
-        rolling = (rolling[:-1] + codes[size - 1 :]) * _MULTIPLIER
+        run = run[:-1] + codes[size - 1 :]
+        run *= _MULTIPLIER
         if size >= 3:
-            groups.append((None, _bucket(rolling, size)))
-    places, words, stems = _words(codes)
+            add(run, size, None)
+    places, words, stems = _words(codes, _inside(text, codes), text.isascii())
     if len(words):
-        groups.append((places, _bucket(words, 11)))
-        for size in (2, 3):
-            if len(words) >= size:
-                pair = words[: len(words) - size + 1].copy()
-                for step in range(1, size):
-                    pair = pair * _MULTIPLIER + words[step : len(words) - size + 1 + step]
-                groups.append((places[: len(pair)], _bucket(pair, 11 + size)))
-        groups += _meanings(places, words, stems, concepts) * MEANING_WEIGHT
-    return Grams(groups, len(codes))
+        add(words, 11, places)
+    run = words
+    for size in (2, 3):
+        if len(words) >= size:
+            run = run[:-1] * _MULTIPLIER
+            run += words[size - 1 :]
+            add(run, 11 + size, places[: len(run)])
+    single = len(kinds)
+    for number, (told, order) in enumerate(_meanings(places, words, stems, concepts)):
+        add(order, 32 + number if number else 31, told)
+    return Grams(len(codes), _buckets(hashes, salts), kinds, single)
 
 
-def _bucket(hashes: Integers, salt: int) -> Integers:
-    mixed = (hashes ^ (hashes >> np.uint32(15))) * _MIX + np.uint32(salt * 0x27D4EB2F & 0xFFFFFFFF)
+def _buckets(hashes: list[Integers], salts: list[int]) -> Integers:
+    """The bucket of each hash; a kind of feature has its own salt."""
+    if not hashes:
+        return np.zeros(0, np.uint32)
+    mixed = np.concatenate(hashes)
+    mixed ^= mixed >> np.uint32(15)
+    mixed *= _MIX
+    at = 0
+    for found, salt in zip(hashes, salts, strict=True):
+        mixed[at : at + len(found)] += np.uint32(salt * 0x27D4EB2F & 0xFFFFFFFF)
+        at += len(found)
     mixed ^= mixed >> np.uint32(13)
-    return (mixed * _MULTIPLIER) >> np.uint32(32 - BUCKET_BITS)
+    mixed *= _MULTIPLIER
+    mixed >>= np.uint32(32 - BUCKET_BITS)
+    return mixed
 
 
-def _words(codes: Integers) -> tuple[Places, Integers, Integers]:
+def _inside(text: str, codes: Integers) -> NDArray[np.bool_]:
+    """Which characters are part of a word."""
+    if text.isascii():
+        return np.frombuffer(text.encode().translate(_WORD_BYTES), np.bool_)
+    return _IS_WORD[np.minimum(codes, 255)]
+
+
+def _words(
+    codes: Integers, inside: NDArray[np.bool_], ascii: bool
+) -> tuple[Places, Integers, Integers]:
     """Where words begin, their hashes, and the hashes of their first letters.
 
     Chinese, Japanese and Thai are written without spaces: there each character is a word.
     """
-    inside = _IS_WORD[np.minimum(codes, 255)]
-    single = ((codes >= 0x3040) & (codes < 0xA000)) | ((codes >= 0x0E00) & (codes < 0x0E80))
     begins = inside.copy()
-    begins[1:] &= ~inside[:-1] | single[1:] | single[:-1]
-    starts = np.flatnonzero(begins)
+    if ascii:
+        begins[1:] &= ~inside[:-1]
+    else:
+        single = ((codes >= 0x3040) & (codes < 0xA000)) | ((codes >= 0x0E00) & (codes < 0x0E80))
+        begins[1:] &= ~inside[:-1] | single[1:] | single[:-1]
+    starts = begins.nonzero()[0]
     if not len(starts):
         empty = np.zeros(0, np.uint32)
         return starts, empty, empty
-    number = np.cumsum(begins) - 1
-    within = np.arange(len(codes)) - starts[np.maximum(number, 0)]
-    spread = (codes + np.uint32(7)) * _POWERS[np.clip(within, 0, WORD_LETTERS - 1)]
+    widths = np.empty_like(starts)
+    np.subtract(starts[1:], starts[:-1], out=widths[:-1])
+    widths[-1] = len(codes) - starts[-1]
+    widths[0] += starts[0]  # what stands before the first word; nothing of it counts
+    within = np.arange(len(codes)) - np.repeat(starts, widths)
+    spread = codes + np.uint32(7)
+    spread *= _POWERS.take(within, mode="clip")
     spread ^= spread >> np.uint32(11)
-    spread[~inside] = 0
-    words = np.add.reduceat(spread, starts).astype(np.uint32)
-    spread[within >= STEM_LETTERS] = 0
-    stems = np.add.reduceat(spread, starts).astype(np.uint32)
-    return starts, words, stems
+    spread *= inside
+    words = np.add.reduceat(spread, starts, dtype=np.uint32)
+    spread *= within < STEM_LETTERS
+    return starts, words, np.add.reduceat(spread, starts, dtype=np.uint32)
 
 
 def _meanings(
     places: Places, words: Integers, stems: Integers, concepts: Concepts
-) -> list[tuple[Places | None, Integers]]:
-    """Which meanings occur, and in which order near each other."""
-    meaning = concepts.of(words)
-    by_stem = concepts.of(stems ^ np.uint32(0x5BD1E995))
-    meaning = np.where(meaning > 0, meaning, by_stem)
-    if len(words) > 1:
-        paired = concepts.of((words[:-1] * _MULTIPLIER + words[1:]) ^ np.uint32(0x1B873593))
-        meaning[:-1] = np.where(meaning[:-1] > 0, meaning[:-1], paired)
-    told = np.flatnonzero(meaning)
+) -> list[tuple[Places, Integers]]:
+    """(places, hashes): which meanings occur, and in which order two and three of them do."""
+    count = len(words)
+    pairs = words[:-1] * _MULTIPLIER
+    pairs += words[1:]
+    pairs ^= np.uint32(0x1B873593)
+    found = concepts.of(np.concatenate((words, stems ^ np.uint32(0x5BD1E995), pairs)))
+    meaning, by_stem, by_pair = found[:count], found[count : 2 * count], found[2 * count :]
+    np.copyto(meaning, by_stem, where=meaning == 0)
+    np.copyto(meaning[:-1], by_pair, where=meaning[:-1] == 0)
+    told = meaning.nonzero()[0]
     if not len(told):
         return []
     here = meaning[told].astype(np.uint32)
-    groups: list[tuple[Places | None, Integers]] = [(places[told], _bucket(here, 31))]
+    groups = [(places[told], here)]
+    order = here
     for size in (2, 3):
         if len(told) < size:
             break
         near = told[size - 1 :] - told[: 1 - size] <= CONCEPT_REACH * (size - 1)
-        order = here[: 1 - size].copy()
-        for step in range(1, size):
-            order = order * np.uint32(64) + here[step : len(here) - size + 1 + step]
-        groups.append((places[told[: 1 - size]][near], _bucket(order[near], 31 + size)))
+        order = order[:-1] * np.uint32(64) + here[size - 1 :]
+        groups.append((places[told[: 1 - size]][near], order[near]))
     return groups
 
 
@@ -171,7 +238,8 @@ def concepts_from(entries: Mapping[str, list[str]]) -> Concepts:
     known: dict[int, int] = {}
     for number, words in enumerate(entries.values(), 1):
         for word in words:
-            _, hashes, stems = _words(codes_of(word))
+            codes = codes_of(word)
+            _, hashes, stems = _words(codes, _inside(word, codes), word.isascii())
             if len(hashes) >= 2 and len(word) <= 3:  # a pair of characters
                 pair = (hashes[:1] * _MULTIPLIER + hashes[1:2]) ^ np.uint32(0x1B873593)
                 known.setdefault(int(pair[0]), number)

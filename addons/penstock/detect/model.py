@@ -13,6 +13,8 @@ from functools import cache
 from math import exp
 from typing import TYPE_CHECKING
 
+import re2
+
 from penstock.detect.probe import Probe
 from penstock.detect.rules import DATA
 from penstock.detect.view import View
@@ -38,7 +40,7 @@ FOUND: dict[Zone, str] = {
     "tool_definition": POISONING,
 }
 # Any text with a word in it.
-_WORDS = r"[A-Za-z]{3}|[^\x00-\x7f]"
+_WORDS = re2.compile(rb"[A-Za-z]{3}|[^\x00-\x7f]{4}")
 
 
 @cache
@@ -50,10 +52,10 @@ def weights() -> Weights:
 
 
 def model_probes() -> list[Probe]:
-    """One probe per model, in the group of the phrases; never held back in a stream."""
+    """One probe per model, asked about every text; never held back in a stream."""
     return [
-        Probe(INJECTION, (INJECTION,), _WORDS, _injection, "phrases", _WORDS, live=""),
-        Probe(POISONING, (POISONING,), _WORDS, _poisoning, "phrases", _WORDS, live=""),
+        Probe(INJECTION, (INJECTION,), "", _injection, "always", live=""),
+        Probe(POISONING, (POISONING,), "", _poisoning, "always", live=""),
     ]
 
 
@@ -68,6 +70,8 @@ def _poisoning(view: View) -> Iterator[Finding]:
 def _judged(view: View, name: str) -> Iterator[Finding]:
     """The windows over the zone's threshold, those that touch each other as one."""
     if FOUND.get(view.zone) != name or len(view.text) < CHARACTERS_MIN:
+        return
+    if _WORDS.search(view.data) is None:
         return
     low = high = count = 0
     best = 0.0

@@ -11,7 +11,7 @@ import base64
 import re
 import unicodedata
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import unquote_to_bytes
@@ -36,6 +36,9 @@ GZIP = b"\x1f\x8b"
 PRINTABLE_SHARE_MIN = 0.95
 
 _RUN = re2.compile(rb"[0-9A-Za-z+/_-]{24,}={0,2}")
+# Whether there is one costs a quarter of a search: a text of ones and zeros, and a row of ones.
+_RUN_MAP = bytes(bool(re.match(rb"[0-9A-Za-z+/_-]", bytes([byte]))) for byte in range(256))
+_RUN_SHAPE = b"\x01" * RUN_CHARACTERS_MIN
 _PERCENT = re.compile(r"%[0-9A-Fa-f]{2}")
 _PERCENT_RUN = re.compile(r"(?:%[0-9A-Fa-f]{2})+")
 _ESCAPED = re.compile(r"\\u[0-9A-Fa-f]{4}")
@@ -55,6 +58,13 @@ _ODD = re2.compile(
         "|[A-Za-z0-9][\u0370-\u03ff\u0400-\u052f]|[\u0370-\u03ff\u0400-\u052f][A-Za-z0-9]"
     ).encode()
 )
+# The same of the characters beyond ASCII alone, which are few where quotation marks are all.
+_PERHAPS_ODD = re2.compile(
+    (
+        f"[{_INVISIBLE}\uff01-\uff5e\U0001d400-\U0001d7ff\u2102-\u2119\u24b6-\u24e9"
+        "\u0370-\u03ff\u0400-\u052f]"
+    ).encode()
+)
 # Letters of other scripts that look like Latin ones (Unicode confusables, the common part).
 _LOOK_ALIKES = str.maketrans(
     "АВЕЅІЈКМНОРСТХУаеіјкорсухѕԁԛԝһΑΒΕΖΗΙΚΜΝΟΡΤΥΧοανιρκτυχ",
@@ -69,7 +79,7 @@ class Decoded:
 
     text: str
     span: tuple[int, int]
-    origin: tuple[int, ...] | None = None
+    origin: Sequence[int] | None = None
 
     def place(self, start: int, end: int) -> tuple[int, int]:
         """Where in the original the reading's [start, end) stands."""
@@ -85,9 +95,9 @@ class Decoded:
 def readings(view: View) -> Iterator[Decoded]:
     """The hidden readings of a text, at most ``RUNS_MAX`` of each kind; the view knows the rest."""
     text = view.text
-    if not view.ascii and _ODD.search(view.data):
+    if not view.ascii and _PERHAPS_ODD.search(view.beyond) and _ODD.search(view.data):
         yield from _masked(view)
-    if len(text) >= RUN_CHARACTERS_MIN:
+    if view.data.translate(_RUN_MAP).find(_RUN_SHAPE) >= 0:
         yield from _runs(view)
     if "%" in text:
         yield from _pieces(view, _PERCENT, _unpercent)
@@ -110,30 +120,35 @@ def _masked(view: View) -> Iterator[Decoded]:
     if len(windows) > WINDOWS_MAX:
         windows = [(0, len(view.text))]
     for low, high in windows:
-        piece = unmasked(view.text[low:high])
-        assert piece.origin is not None
-        origin = tuple(low + at for at in piece.origin)
-        yield Decoded(piece.text, (low, low + piece.span[1]), origin)
+        piece = unmasked(view.text[low:high], low)
+        if piece.text != view.text:  # else nothing was hidden, and this was looked at
+            yield piece
 
 
-def unmasked(text: str) -> Decoded:
+def unmasked(text: str, base: int = 0) -> Decoded:
     """Without invisible characters, compatibility forms folded, look-alikes made Latin.
 
-    Tag characters (U+E0020 to U+E007E) become the ASCII text they smuggle.
+    Tag characters (U+E0020 to U+E007E) become the ASCII text they smuggle. ``base`` is where
+    the text stands in the original.
     """
+    span = (base, base + len(text))
+    odd = {char: _folded(char) for char in set(text) if char > "\x7f"}
+    if all(len(folded) == 1 for folded in odd.values()):  # places stay: any text that hides nothing
+        plain = text.translate({ord(char): folded for char, folded in odd.items()})
+        return Decoded(plain, span, range(base, span[1] + 1))
     characters: list[str] = []
     origin: list[int] = []
     done = 0
     for match in _NOT_ASCII.finditer(text):
         at = match.start()
-        folded = _folded(match.group())
+        folded = odd[match.group()]
         characters += (text[done:at], folded)
-        origin += range(done, at)
-        origin += [at] * len(folded)
+        origin += range(base + done, base + at)
+        origin += [base + at] * len(folded)
         done = at + 1
     characters.append(text[done:])
-    origin += range(done, len(text) + 1)
-    return Decoded("".join(characters), (0, len(text)), tuple(origin))
+    origin += range(base + done, span[1] + 1)
+    return Decoded("".join(characters), span, origin)
 
 
 @lru_cache(maxsize=4096)
@@ -195,8 +210,16 @@ def _readable(raw: bytes) -> str | None:
         text = raw.decode("utf-8")
     except UnicodeDecodeError:
         return None
-    printable = sum(char.isprintable() or char in "\r\n\t" for char in text)
-    return text if len(text) >= 8 and printable >= PRINTABLE_SHARE_MIN * len(text) else None
+    if len(text) < 8:
+        return None
+    words = text.translate(_NO_BREAKS)
+    if words.isprintable():
+        return text
+    odd = sum(not char.isprintable() for char in words)
+    return text if len(text) - odd >= PRINTABLE_SHARE_MIN * len(text) else None
+
+
+_NO_BREAKS = str.maketrans("", "", "\r\n\t")
 
 
 def _pieces(view: View, pattern: re.Pattern[str], decode: _Decode) -> Iterator[Decoded]:
@@ -257,7 +280,7 @@ def _mapped(piece: str, base: int, pattern: re.Pattern[str], plain: _Plain) -> D
         at = match.end()
     characters.append(piece[at:])
     origin += range(base + at, base + len(piece) + 1)
-    return Decoded("".join(characters), (base, base + len(piece)), tuple(origin))
+    return Decoded("".join(characters), (base, base + len(piece)), origin)
 
 
 _Decode = Callable[[str, int], Decoded]

@@ -167,10 +167,11 @@ def write(node: Node) -> str:
     inner = write(node.node)
     if isinstance(node.node, Sequence | Repeat):
         inner = f"(?:{inner})"
-    return inner + _count(node.low, node.high)
+    return inner + count(node.low, node.high)
 
 
-def _count(low: int, high: int | None) -> str:
+def count(low: int, high: int | None) -> str:
+    """How often, as a pattern writes it."""
     if (low, high) == (1, 1):
         return ""
     if high is None:
@@ -275,10 +276,10 @@ def _beginnings(node: Node) -> str:
         high = node.high if node.high is not None and node.high <= LIVE_COUNT_MAX else None
         inner = _unasserted(node.node)
         if isinstance(node.node, Atom):
-            return inner + _count(0, high) if inner else ""
+            return inner + count(0, high) if inner else ""
         if high is not None and high <= 1:
             return _beginnings(node.node)
-        return f"(?:{inner}){_count(0, high and high - 1)}(?:{_beginnings(node.node)})"
+        return f"(?:{inner}){count(0, high and high - 1)}(?:{_beginnings(node.node)})"
     result = ""
     for inner_node in reversed(node.nodes):
         if isinstance(inner_node, Atom) and not inner_node.width:
@@ -301,5 +302,5 @@ def _unasserted(node: Node) -> str:
             return ""
         inner = inner if isinstance(node.node, Atom | Choice) else f"(?:{inner})"
         high = node.high if node.high is not None and node.high <= LIVE_COUNT_MAX else None
-        return inner + _count(min(node.low, LIVE_COUNT_MAX), high)
+        return inner + count(min(node.low, LIVE_COUNT_MAX), high)
     return "".join(_unasserted(n) for n in node.nodes)

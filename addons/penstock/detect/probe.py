@@ -15,6 +15,7 @@ from typing import Literal
 
 import re2
 
+from penstock.detect.gist import ascii_part, beyond_ascii, gist
 from penstock.detect.pattern import trigger
 from penstock.detect.view import View
 from penstock.exchange import Finding
@@ -23,7 +24,7 @@ from penstock.exchange import Finding
 SET_MEMORY_BYTES = 16 * 1024 * 1024
 
 Find = Callable[[View], Iterable[Finding]]
-Group = Literal["literal", "words", "phrases", "digits", "codes", "runs", "short"]
+Group = Literal["literal", "words", "phrases", "digits", "codes", "runs", "short", "always"]
 
 # What must occur in a text before a group's own set is asked. Every pattern of a group
 # contains its gate (held by a test over the rules' examples).
@@ -33,11 +34,10 @@ GATES: dict[Group, str] = {
         r"[A-Za-z] ?[0-9]{2}|[0-9][A-Za-z][0-9]|[0-9]{6}-?[A-Za-z]|[0-9]{6}[-+]|[0-9]-[0-9]{6}"
     ),
     "runs": r"[0-9A-Za-z+/_-]{20}",
-    "phrases": r"[^\x00-\x7f]{4}|[A-Za-z]{3}",
 }
-# "words" probes are asked always, but apart: letters of any case would multiply the states
-# of the token formats. "short" probes look at texts that are one value and
-# nothing else, whatever they hold.
+# The sets of "words" and "phrases" are asked always, but apart: letters of any case would multiply
+# the states of the token formats. "always" probes are in no set and look for themselves. "short"
+# probes look at texts that are one value and nothing else, whatever they hold.
 SHORT_CHARACTERS_MAX = 40
 
 
@@ -67,11 +67,12 @@ class ProbeSet:
         for probe in probes:
             grouped[probe.group].append(probe)
         self._short = tuple(grouped.pop("short", ()))
+        self._always = tuple(grouped.pop("always", ()))
         self._first = tuple(grouped.pop("literal", ()))
-        self._words = tuple(grouped.pop("words", ()))
-        self._word_set = _automaton(self._words)
-        self._gated = [(tuple(members), _automaton(members)) for members in grouped.values()]
-        self._set = _automaton(self._first, [GATES[group] for group in grouped])
+        self._words = _Group(grouped.pop("words", ()))
+        self._phrases = _Phrases(grouped.pop("phrases", ()))
+        self._gated = [_Group(members) for members in grouped.values()]
+        self._set = _automaton([*map(_sign, self._first), *(GATES[group] for group in grouped)])
 
     def hits(self, data: bytes) -> list[Probe]:
         """The probes that could find something in ``data`` (UTF-8)."""
@@ -81,22 +82,78 @@ class ProbeSet:
             if index < len(first):
                 found.append(first[index])
             else:
-                members, automaton = self._gated[index - len(first)]
-                found += [members[inner] for inner in automaton.Match(data) or ()]
-        found += [self._words[index] for index in self._word_set.Match(data) or ()]
+                found += self._gated[index - len(first)].hits(data)
+        found += self._phrases.hits(data)
+        found += self._always
+        found += self._words.hits(data)
         if self._short and len(data) <= 4 * SHORT_CHARACTERS_MAX:
             found += self._short
         return found
 
 
-def _automaton(probes: Sequence[Probe], more: Sequence[str] = ()) -> re2.Set:
+class _Group:
+    """The probes of one group."""
+
+    def __init__(self, probes: Sequence[Probe]) -> None:
+        self._probes = tuple(probes)
+        self._set = _automaton(map(_sign, probes))
+
+    def hits(self, data: bytes) -> Iterable[Probe]:
+        if not self._probes:
+            return ()
+        return [self._probes[index] for index in self._set.Match(data) or ()]
+
+
+class _Phrases:
+    """Phrases by their gists: what ASCII text can match, and what only other text can, apart.
+
+    An automaton that knows no UTF-8 is a third as large, and most texts have none of the letters
+    beyond ASCII that a phrase needs: quotation marks and dashes are in no phrase's way.
+    """
+
+    def __init__(self, probes: Sequence[Probe]) -> None:
+        self._probes = tuple(probes)
+        signs = [probe.trigger or gist(probe.pattern) for probe in probes]
+        parts = [ascii_part(sign) for sign in signs]
+        self._plain = [at for at, part in enumerate(parts) if part is not None]
+        self._plain_set = _automaton((part for part in parts if part is not None), plain=True)
+        self._other = [at for at, sign in enumerate(signs) if sign != parts[at]]
+        others = [signs[at] for at in self._other]
+        self._other_set = _automaton(others)
+        self._needed = re2.compile(beyond_ascii(others).encode())
+
+    def hits(self, data: bytes) -> Iterable[Probe]:
+        if not self._probes:
+            return ()
+        found: set[int] = set()
+        beyond = b"" if data.isascii() else data.translate(None, _ASCII)
+        if beyond and self._needed.search(beyond) is not None:
+            found.update(self._other[index] for index in self._other_set.Match(data) or ())
+            for letter, folded in _FOLDED:
+                data = data.replace(letter, folded)
+        found.update(self._plain[index] for index in self._plain_set.Match(data) or ())
+        return [self._probes[at] for at in sorted(found)]
+
+
+_ASCII = bytes(range(128))
+# The long s and the kelvin sign: RE2 takes them for s and k where case does not matter.
+_FOLDED = (("\u017f".encode(), b"s"), ("\u212a".encode(), b"k"))
+
+
+def _sign(probe: Probe) -> str:
+    """What occurs wherever the probe's pattern does."""
+    return probe.trigger or trigger(probe.pattern)
+
+
+def _automaton(patterns: Iterable[str], plain: bool = False) -> re2.Set:
+    """All patterns at once. ``plain``: they are ASCII, and the text is read byte by byte."""
     options = re2.Options()
     options.max_mem = SET_MEMORY_BYTES
     options.log_errors = False
+    if plain:
+        options.encoding = re2.Options.Encoding.LATIN1
     automaton = re2.Set.SearchSet(options)
-    for probe in probes:
-        automaton.Add(probe.trigger or trigger(probe.pattern))
-    for pattern in more:
+    for pattern in patterns:
         automaton.Add(pattern)
     automaton.Compile()
     return automaton

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from penstock.detect.features import Concepts, grams
+from penstock.detect.features import MEANING_WEIGHT, Concepts, Grams, Places, grams
 from penstock.exchange import Zone
 
 # Characters of a window, in training and at work, and the step between two windows.
@@ -57,22 +57,39 @@ class Model:
     def scores(self, text: str, concepts: Concepts) -> Iterator[tuple[int, int, float]]:
         """(start, end, score) of each window of ``text``."""
         found = grams(text, concepts)
-        if found.length <= WINDOW_CHARACTERS:
-            total = sum(int(self.weights[b].sum(dtype=np.int64)) for _, b in found.groups)
-            score = total * self.factor * window_scale(found.length) + self.bias
-            yield 0, found.length, score
-            return
-        sums = np.zeros(found.length + 1, np.int32)
-        for places, buckets in found.groups:
-            gained = self.weights[buckets]
-            if places is None:
-                sums[1 : len(gained) + 1] += gained
-            else:
-                sums[places + 1] += gained  # a group's places differ
-        sums = np.cumsum(sums, dtype=np.int32)
+        sums = self._sums(found)
         for start, end in windows(found.length):
-            total = int(sums[end] - sums[start])
+            total = sum(sums[start // STEP_CHARACTERS : -(-end // STEP_CHARACTERS)])
             yield start, end, total * self.factor * window_scale(end - start) + self.bias
+
+    def _sums(self, found: Grams) -> list[int]:
+        """The sum of the weights of each step's characters."""
+        starts = np.arange(0, max(1, found.length), STEP_CHARACTERS)
+        sums = np.zeros(len(starts), np.int32)
+        gained = self.weights.take(found.buckets)
+        at = 0
+        for number, (count, places) in enumerate(found.kinds):
+            worth = gained[at : at + count]
+            at += count
+            if places is None:
+                reached = starts[: -(-count // STEP_CHARACTERS)]
+                sums[: len(reached)] += np.add.reduceat(worth, reached, dtype=np.int32)
+            elif number < found.single:
+                sums += _by_step(worth, places, starts)
+            else:
+                sums += _by_step(worth, places, starts) * np.int32(MEANING_WEIGHT)
+        total: list[int] = sums.tolist()
+        return total
+
+
+def _by_step(worth: NDArray[np.int8], places: Places, starts: Places) -> NDArray[np.int32]:
+    """The sums of ``worth``, which stands at ascending ``places``, between the starts."""
+    until = np.zeros(len(worth) + 1, np.int32)
+    worth.cumsum(dtype=np.int32, out=until[1:])
+    bounds = until.take(places.searchsorted(starts))
+    bounds[:-1] -= bounds[1:]
+    bounds[-1] -= until[-1]
+    return np.negative(bounds, out=bounds)
 
 
 class Weights:

@@ -16,6 +16,7 @@ from penstock.exchange import Zone
 # could hold one per character, and each may cost 0.2 ms. What lies behind them is reported
 # as not judged, so nobody hides a secret behind a wall of numbers.
 CANDIDATES_MAX = 20_000
+_ASCII = bytes(range(128))
 
 
 class View:
@@ -31,6 +32,11 @@ class View:
         self.unjudged: int | None = None  # from here on, something was left unread
         self._byte = 0  # the last byte offset asked for, and its string index
         self._index = 0
+
+    @property
+    def beyond(self) -> bytes:
+        """The characters beyond ASCII, one after the other."""
+        return self.data.translate(None, _ASCII)
 
     def index(self, byte: int) -> int:
         """The string index of a byte offset (which must stand at a character's start)."""
