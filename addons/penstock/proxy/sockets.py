@@ -63,7 +63,7 @@ class Sockets:
     def send_to_http(self, flow: http.HTTPFlow, live: LiveCall) -> None:
         """A refused socket whose calls would pass by POST: 426, on which clients go there at once.
 
-        At 403 Codex tries seven times before it does (docs/decisions/019).
+        At 403 Codex tries seven times before it does (docs/decisions/006).
         """
         assert flow.response is not None  # the hook's promise
         state = self.governance.state_for(live.call.caller)
