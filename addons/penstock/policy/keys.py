@@ -72,6 +72,14 @@ SETTINGS: tuple[Key, ...] = (
         "or pass it without looking at the content. Default scan.",
         ("scan", "deny", "pass"),
     ),
+    Key(
+        "stream_usage",
+        "choice",
+        "Streams that report their usage only when asked (OpenAI and Azure chat). ask: ask where "
+        "a limit counts tokens or money. always: ask in every call. count: never ask, count "
+        "ourselves. Default ask.",
+        ("ask", "always", "count"),
+    ),
 )
 
 ON_STORE_ERROR = ("deny", "local_share", "allow")

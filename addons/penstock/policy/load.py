@@ -77,6 +77,7 @@ def load(paths: Sequence[Path], known: Sequence[str] | None = None) -> Policy:
         intercept=stated.get("intercept", "ai"),
         other_traffic=stated.get("other_traffic", "tunnel"),
         unknown_api=stated.get("unknown_api", "scan"),
+        stream_usage=stated.get("stream_usage", "ask"),
         callers=stated.get("callers"),
         store=stated.get("store"),
         on_store_error=stated.get("on_store_error", "deny"),

@@ -61,6 +61,7 @@ class Policy:
     intercept: Literal["ai", "all"] | tuple[str, ...]
     other_traffic: Literal["tunnel", "deny"]
     unknown_api: Literal["scan", "deny", "pass"]
+    stream_usage: Literal["ask", "always", "count"]
     rules: tuple[Rule[Any], ...]
     hash: str
     files: tuple[str, ...] = ()

@@ -180,13 +180,16 @@ class Govern:
         OpenAI and Azure say it only when asked (``stream_options.include_usage``); the chunk
         that carries it is hidden again from a caller that did not ask.
         """
-        exchange = live.call.exchange
+        exchange, policy = live.call.exchange, self.governance.policy
         if not exchange.stream or exchange.api != CHAT or exchange.include_usage:
             return
-        enforced = {rule.id for rule in self.governance.policy.limits if rule.enforced}
-        held = [claim for one in live.decision.reservations for claim in one.claims]
-        measured = any(c.unit in MEASURED and c.rule in enforced for c in held)
-        if live.call.destination.provider in ASKED and measured:
+        if policy.stream_usage == "ask":
+            enforced = {rule.id for rule in policy.limits if rule.enforced}
+            held = [claim for one in live.decision.reservations for claim in one.claims]
+            asks = any(c.unit in MEASURED and c.rule in enforced for c in held)
+        else:
+            asks = policy.stream_usage == "always" and policy.mode == "enforce"
+        if live.call.destination.provider in ASKED and asks:
             body = live.request.body if live.edited_body is None else live.edited_body
             self.send_instead(flow, add_usage(body))
             live.hides_usage_chunk = True
