@@ -1,7 +1,8 @@
 """The upstream of scripts/bench: HTTPS, a thread per connection, constant answers.
 
 ``python bench_upstream.py PORT CERTIFICATE KEY``. POST with ``"stream":true`` in the body
-gets fifty server-sent events, anything else a chat completion of 2 KB.
+gets fifty server-sent events, a ``tools/call`` the result of one, anything else a chat
+completion of 2 KB.
 """
 
 from __future__ import annotations
@@ -37,6 +38,13 @@ def plain_answer() -> bytes:
     return head.encode() + b"x-request-id: req_bench\r\n\r\n" + body
 
 
+def tool_result() -> bytes:
+    block = {"type": "text", "text": TEXT}
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "result": {"content": [block]}}).encode()
+    head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
+    return head.encode() + b"\r\n" + body
+
+
 def event(delta: dict[str, str], finish: str | None) -> bytes:
     data = json.dumps(
         {
@@ -52,6 +60,7 @@ def event(delta: dict[str, str], finish: str | None) -> bytes:
 
 
 PLAIN = plain_answer()
+TOOL_RESULT = tool_result()
 STREAM_HEAD = (
     b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 )
@@ -76,7 +85,7 @@ def serve(connection: ssl.SSLSocket) -> None:
             buffer += data
         body, buffer = buffer[:size], buffer[size:]
         if b'"stream":true' not in body:
-            connection.sendall(PLAIN)
+            connection.sendall(TOOL_RESULT if b'"tools/call"' in body else PLAIN)
             continue
         connection.sendall(STREAM_HEAD + STREAM[0])
         for piece in STREAM[1:]:

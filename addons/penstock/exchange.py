@@ -10,7 +10,7 @@ answer bytes -> Answer and Usage -> Record.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -281,6 +281,8 @@ class McpCall:
     is_error: bool | None = None
     result_text: str | None = None
     notes: list[str] = field(default_factory=list)  # what rules saw: names of tools and fields
+    # Of an answer's strings those worth judging: what is known to hold nothing is left out.
+    telling: Callable[[Any], Sequence[Leaf]] | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(slots=True)

@@ -18,6 +18,8 @@ from penstock.exchange import Finding, Zone
 ENTRIES_MAX = 16_384
 # Findings kept over all entries (about 150 bytes each: 10 MB at the very most).
 FINDINGS_MAX = 65_536
+# Larger pieces known to hold nothing at all: tool definitions, 16 bytes each.
+CLEAN_MAX = 65_536
 DIGEST_BYTES = 16
 
 
@@ -31,13 +33,16 @@ class Scans(Protocol):
 class Memo:
     """Stands in front of detectors with the same ``scan``. Thread-safe."""
 
-    __slots__ = ("_detectors", "_entries", "_findings", "_key", "_lock", "hits", "misses")
+    __slots__ = (
+        "_clean", "_detectors", "_entries", "_findings", "_key", "_lock", "hits", "misses",
+    )  # fmt: skip
 
     def __init__(self, detectors: Scans, key: bytes) -> None:
         self._detectors = detectors
         self._key = key[:64]
         self._entries: OrderedDict[bytes, tuple[Finding, ...]] = OrderedDict()
         self._findings = 0
+        self._clean: OrderedDict[bytes, None] = OrderedDict()
         self._lock = threading.Lock()
         self.hits = 0
         self.misses = 0
@@ -67,6 +72,21 @@ class Memo:
                 self._findings += len(found)
                 self._shrink()
         return found
+
+    def digest(self, data: bytes) -> bytes:
+        """A keyed hash of a piece larger than one text, to remember it by."""
+        return blake2b(data, digest_size=DIGEST_BYTES, key=self._key).digest()
+
+    def is_clean(self, digest: bytes) -> bool:
+        """True when nothing was found in any text of the piece."""
+        return digest in self._clean
+
+    def note_clean(self, digest: bytes) -> None:
+        """Nothing is in any text of the piece."""
+        with self._lock:
+            self._clean[digest] = None
+            while len(self._clean) > CLEAN_MAX:
+                self._clean.popitem(last=False)
 
     def _shrink(self) -> None:
         while len(self._entries) > ENTRIES_MAX or self._findings > FINDINGS_MAX:

@@ -11,16 +11,16 @@ from functools import partial
 from typing import Any, Protocol
 
 from penstock.exchange import McpCall
+from penstock.mcp.definitions import LISTS
 from penstock.mcp.tools import filter_list_answer
 from penstock.wire.family import Refusal
-from penstock.wire.json_leaves import parse
+from penstock.wire.json_leaves import Reading, parse
 from penstock.wire.jsonrpc_refusal import refusal_document
 from penstock.wire.loose import as_dict
 from penstock.wire.sse import SseParser
 
 # No event is longer than the stream itself lets pass; the parser here only takes one apart.
 EVENT_BYTES_MAX = 64 * 2**20
-LISTS = ("tools", "resources", "resourceTemplates", "prompts")
 # A message without one of these holds no list, no task and no request of the server's.
 _TELLING = (
     *(b'"%s"' % name.encode() for name in LISTS),
@@ -50,16 +50,18 @@ class Rules(Protocol):
         ...
 
 
-def judge_document(body: bytes, rules: Rules, call: McpCall | None) -> tuple[bytes, Verdict | None]:
+def judge_document(
+    body: bytes, rules: Rules, call: McpCall | None, reading: Reading | None = None
+) -> tuple[bytes, Verdict | None]:
     """A JSON answer (one message or a batch) as it may leave, and what was refused of it.
 
     A refused message without a call to answer (a server's request on a stream of its own)
-    leaves nothing.
+    leaves nothing. ``reading`` is the body as parsed, if it was.
     """
     small = rules.bytes_max is None or len(body) <= rules.bytes_max
     if small and not any(mark in body for mark in _TELLING):
         return body, None
-    reading = parse(body)
+    reading = reading or parse(body)
     document = reading.value
     for message in document if isinstance(document, list) else [document]:
         verdict = rules.judge(as_dict(message), len(body)) if message else None
@@ -67,7 +69,7 @@ def judge_document(body: bytes, rules: Rules, call: McpCall | None) -> tuple[byt
             answerable = call is not None and any(ident is not None for ident in call.ids)
             return refusal_document(verdict.refusal, call) if answerable else b"", verdict
     for member in LISTS:
-        body = filter_list_answer(body, partial(rules.hidden, member), member)
+        body = filter_list_answer(body, partial(rules.hidden, member), member, reading)
     return body, None
 
 

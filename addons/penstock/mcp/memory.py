@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 
+from penstock.mcp.definitions import Digests
 from penstock.mcp.names import skeleton
 from penstock.mcp.pins import Pin, pins_of
 from penstock.wire.loose import as_dict, as_text
@@ -21,6 +22,8 @@ from penstock.wire.loose import as_dict, as_text
 # A pod talks to dozens of servers with some hundred tools together.
 SERVERS_MAX = 1000
 TOOLS_MAX = 10_000
+# Pages of one list, in each of its filtered forms.
+PAGES_MAX = 100
 # Tasks whose result may still come, and calls models asked for that were not made yet.
 TASKS_MAX = 10_000
 ASKED_MAX = 10_000
@@ -32,6 +35,9 @@ ASKED_SECONDS = 900.0
 _SEPARATORS = "_.-/:"
 
 
+Digest = Callable[[Any], bytes | None]
+
+
 class Memory:
     """One per process. ``clock`` is monotonic, in seconds."""
 
@@ -39,6 +45,7 @@ class Memory:
         self._clock = clock
         self._shown: dict[str, dict[str, Pin]] = {}
         self._marks: dict[str, dict[str, bytes]] = {}  # quick hashes of the same
+        self._pages: dict[str, set[bytes]] = {}  # documents that changed nothing since
         self._looks: dict[str, set[tuple[str, str]]] = {}
         self._tools = 0
         self._tasks: OrderedDict[tuple[str, str], tuple[str, float]] = OrderedDict()
@@ -46,14 +53,28 @@ class Memory:
 
     # ------------------------------------------------------------------ definitions
 
-    def see(self, server: str, definitions: Sequence[Any]) -> list[str]:
-        """Note one page of a server's tools; a sentence for each new name that may deceive."""
+    def see(
+        self, server: str, definitions: Sequence[Any], digests: Digests | None = None
+    ) -> list[str]:
+        """Note one page of a server's tools; a sentence for each new name that may deceive.
+
+        ``digests`` are the hashes of the document it came in.
+        """
         if server not in self._shown and len(self._shown) >= SERVERS_MAX:
             return []
+        page = digests.whole if digests is not None else None
+        pages = self._pages.setdefault(server, set())
+        if page in pages:
+            return []  # as it was, and nothing else was shown since
         shown = self._shown.setdefault(server, {})
         marks = self._marks.setdefault(server, {})
         alarms = []
-        for name, pin in pins_of(self._fresh(marks, definitions)).items():
+        fresh = self._fresh(marks, definitions, digests or _mark)
+        if fresh or len(pages) >= PAGES_MAX:
+            pages.clear()
+        if page is not None:
+            pages.add(page)
+        for name, pin in pins_of(fresh).items():
             if name not in shown:
                 if self._tools >= TOOLS_MAX:
                     marks.pop(name, None)
@@ -63,7 +84,9 @@ class Memory:
             shown[name] = Pin(name, pin.hash, pin.fields)  # without its texts
         return alarms
 
-    def _fresh(self, marks: dict[str, bytes], definitions: Sequence[Any]) -> list[Any]:
+    def _fresh(
+        self, marks: dict[str, bytes], definitions: Sequence[Any], digest: Digest
+    ) -> list[Any]:
         """The definitions that are not as last seen: pinning 500 tools anew costs 20 ms."""
         names = [as_text(as_dict(one).get("name")) or "" for one in definitions]
         if len(set(names)) < len(names):
@@ -71,7 +94,7 @@ class Memory:
             return list(definitions)
         fresh = []
         for name, one in zip(names, definitions, strict=True):
-            mark = _mark(one)
+            mark = digest(one)
             if mark is None or marks.get(name) != mark:
                 fresh.append(one)
                 marks.pop(name, None)

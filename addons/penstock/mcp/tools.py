@@ -14,7 +14,7 @@ from typing import Any
 
 from penstock.mcp.list_spans import without_elements
 from penstock.mcp.servers import wildcard
-from penstock.wire.json_leaves import parse
+from penstock.wire.json_leaves import Reading, parse
 from penstock.wire.json_spans import replace_value
 from penstock.wire.loose import as_dict, as_list, as_text
 
@@ -32,16 +32,18 @@ def match_tool(patterns: Iterable[str], name: str) -> bool:
     return any(wildcard(pattern, name) for pattern in patterns)
 
 
-def filter_list_answer(body: bytes, hidden: Hidden, member: str = "tools") -> bytes:
+def filter_list_answer(
+    body: bytes, hidden: Hidden, member: str = "tools", reading: Reading | None = None
+) -> bytes:
     """A JSON answer without the elements of ``result.<member>`` that are hidden.
 
     ``hidden`` is asked once for each element. An answer without such a list comes back as it
     is. A list that parsers could read differently (duplicate keys) becomes a JSON-RPC error:
-    what was judged must be what arrives.
+    what was judged must be what arrives. ``reading`` is the body as parsed, if it was.
     """
     if member.encode() not in body and b"\\" not in body:
         return body
-    reading = parse(body)
+    reading = reading or parse(body)
     document = reading.value
     batch = isinstance(document, list)
     for index, message in enumerate(document if isinstance(document, list) else [document]):

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, get_args
 
 from penstock.mcp.answers import Verdict
+from penstock.mcp.definitions import Digests
 from penstock.policy.call import Call
 from penstock.policy.decision import Reason
+from penstock.policy.globs import Globs
 from penstock.policy.grants import (
     Denial,
     acting_rules,
     changed,
     feature_refused,
     not_as_pinned,
-    refused,
     rules_about,
 )
 from penstock.policy.judge import Judge
@@ -49,7 +50,15 @@ class McpAnswer:
         judge = Judge(policy, call, state, now)
         self.call, self.state, self._tell = call, state, tell
         self.url = server_url(call)
+        self.digest: Digests | None = None  # of the document that is being judged
         self.acting = acting_rules(policy, call)
+        # As ``refused`` has it, made ready for lists of hundreds.
+        self._denying = [rule.act.deny for rule in self.acting if rule.act.deny is not None]
+        self._listing: dict[Thing, list[Globs]] = {
+            thing: [g for rule in self.acting if (g := rule.act.listing(thing)) is not None]
+            for thing in get_args(Thing)
+        }
+        self._pinning = any(rule.act.pins is not None for rule in self.acting)
         self.applying = rules_about(judge.applying(policy.tools), self.url)
         sizes = [
             r.act.max_result_bytes for r in self.applying if r.act.max_result_bytes is not None
@@ -79,14 +88,17 @@ class McpAnswer:
     def hidden(self, member: str, element: Any) -> bool:
         """True for an element of a list that may not be shown. One without a name cannot be."""
         thing, key = MEMBERS[member]
-        name = as_text(as_dict(element).get(key))
-        if name is None:
+        name = element.get(key) if type(element) is dict else None
+        if type(name) is not str:
             return True
         if member == "resourceTemplates":
             return not self._reachable(name)
-        if refused(self.acting, thing, name):
+        if any(globs.match(name) for globs in self._denying) and thing == "tool":
             return True
-        if thing != "tool":
+        listing = self._listing[thing]
+        if listing and not any(globs.match(name) for globs in listing):
+            return True
+        if thing != "tool" or not self._pinning:
             return False
         denial = not_as_pinned(self.acting, self.url, name, self.state)
         if denial is not None:
@@ -107,7 +119,7 @@ class McpAnswer:
         """Tools as shown, and tasks that were started; alarms and alerts are told."""
         listed = result.get("tools")
         if isinstance(listed, list):
-            for alarm in self.state.memory.see(self.url, listed):
+            for alarm in self.state.memory.see(self.url, listed, self.digest):
                 self.tell(Reason(LOOK_ALIKE, "tools", "allow", alarm, enforced=False))
             self._alert(listed)
         mcp = self.call.exchange.mcp

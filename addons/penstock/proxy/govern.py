@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable
+from functools import partial
 
 from mitmproxy import http
 
@@ -23,6 +24,7 @@ from penstock.proxy.cut import cutting
 from penstock.proxy.governance import CallState, Governance
 from penstock.proxy.mcp_promises import keep_promises
 from penstock.proxy.offload import OFFLOADED_BYTES, ThreadState, offload
+from penstock.proxy.worth_judging import worth_judging
 from penstock.wire import edits
 from penstock.wire.family import Refusal
 from penstock.wire.json_leaves import parse
@@ -216,8 +218,11 @@ class Govern:
         )
         live.watches = not may_act(self.governance.policy, state)
         live.cuts = cutting(self.governance.policy, live)
-        if live.call.exchange.mcp is not None and self.governance.policy.tools:
+        mcp = live.call.exchange.mcp
+        if mcp is not None and self.governance.policy.tools:
             live.mcp_answer = self.mcp_answer(live, state)
+        if mcp is not None and live.scanner_for is not None:
+            mcp.telling = partial(worth_judging, self.governance, state)
 
 
 def refused(live: LiveCall, rule: str, message: str, enforced: bool) -> Decision:

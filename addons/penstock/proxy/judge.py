@@ -11,13 +11,16 @@ from dataclasses import dataclass
 
 from penstock.exchange import HttpAnswer
 from penstock.mcp import judge_document
+from penstock.mcp.definitions import Digests
 from penstock.policy.decide import decide_answer
 from penstock.policy.decision import Decision
 from penstock.proxy.call import LiveCall
 from penstock.proxy.capture import UninspectableError, decoded_body
 from penstock.proxy.govern import UNREADABLE, refused
 from penstock.proxy.governance import Governance
+from penstock.proxy.worth_judging import worth_judging
 from penstock.wire import edits
+from penstock.wire.jsonrpc import MessageLeaves
 
 
 @dataclass(slots=True, frozen=True)
@@ -42,6 +45,12 @@ def judge(
     leaves = live.family.read_answer(live.call.exchange, answer)
     began = time.perf_counter()
     state = governance.state_for(live.call.caller)
+    reading = leaves.reading if isinstance(leaves, MessageLeaves) else None
+    if isinstance(leaves, MessageLeaves):
+        digests = Digests(governance.memo.digest, leaves)
+        if live.mcp_answer is not None:
+            live.mcp_answer.digest = digests
+        leaves = worth_judging(governance, state, leaves, digests)
     decision = decide_answer(governance.policy, live.call, leaves, state, time.time())
     live.check_seconds += time.perf_counter() - began
     live.answer_decision = decision
@@ -49,7 +58,9 @@ def judge(
         return refuse(live, decision)
     body = edits.apply(answer.body, decision.edits) if decision.edits else answer.body
     if live.mcp_answer is not None:
-        body, verdict = judge_document(body, live.mcp_answer, live.call.exchange.mcp)
+        body, verdict = judge_document(
+            body, live.mcp_answer, live.call.exchange.mcp, None if decision.edits else reading
+        )
         if verdict is not None:
             decision.verdict, decision.refusal = "deny", verdict.refusal
             return refuse(live, decision)

@@ -8,7 +8,7 @@ in ``jsonrpc_refusal``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 from penstock.exchange import (
@@ -24,7 +24,7 @@ from penstock.exchange import (
     Part,
 )
 from penstock.wire.family import AnswerReader, Channel, Delta, Framing, Refusal
-from penstock.wire.json_leaves import parse, text_leaf
+from penstock.wire.json_leaves import Reading, parse, text_leaf
 from penstock.wire.jsonrpc_checks import check, decode_header
 from penstock.wire.jsonrpc_marks import mark_answer, mark_request
 from penstock.wire.jsonrpc_refusal import http_refusal, refusal_document
@@ -36,9 +36,11 @@ from penstock.wire.jsonrpc_shape import (
     VERSION_META,
     is_modern,
     kind_of,
+    messages_of,
     speaks_a2a,
     speaks_mcp,
 )
+from penstock.wire.leaves_later import LeavesLater
 from penstock.wire.loose import as_dict, as_dicts, as_text
 from penstock.wire.sse import looks_like_sse
 from penstock.wire.zones import Marks, leaves
@@ -110,22 +112,17 @@ class JsonRpc:
         listens = exchange.mcp is not None and "subscriptions/listen" in exchange.mcp.methods
         return "ndjson" if listens and answer.status == 200 else "none"
 
-    def read_answer(self, exchange: Exchange, answer: HttpAnswer) -> list[Leaf]:
+    def read_answer(self, exchange: Exchange, answer: HttpAnswer) -> MessageLeaves:
         """Read a plain answer: one message, a batch of them, or text of an HTTP error."""
         reply = _started(exchange, answer.status)
         _note_session(exchange, answer)
         reading = parse(answer.body)
         reply.complete = reading.problem is None
-        if reading.value is None:
-            if answer.status >= 400:
-                reply.error = CallError()
-            return [text_leaf(answer.body, "tool_result")] if answer.body.strip() else []
-        marks = _read_messages(exchange, reading.value)
+        if reading.value is not None:
+            _note_messages(exchange, reading.value)
         if answer.status >= 400 and reply.error is None:
             reply.error = CallError()
-        found, limit = leaves(reading.value, marks)
-        # What lies beyond the limits of the walk is still read, as one text.
-        return [*found, text_leaf(answer.body, "tool_result")] if limit else found
+        return MessageLeaves(answer.body, reading)
 
     def answer_reader(self, exchange: Exchange) -> AnswerReader:
         """A reader of one JSON-RPC message (or batch) per event."""
@@ -140,6 +137,25 @@ class JsonRpc:
         return b"event: message\ndata: " + refusal_document(refusal, exchange.mcp) + b"\n\n"
 
 
+class MessageLeaves(LeavesLater):
+    """The strings of a plain answer. ``reading`` is the answer as parsed."""
+
+    __slots__ = ("body", "reading")
+
+    def __init__(self, body: bytes, reading: Reading) -> None:
+        super().__init__(lambda: self.but(()))
+        self.body, self.reading = body, reading
+
+    def but(self, without: Container[int]) -> list[Leaf]:
+        """The strings but for those of some objects, named by their ``id()``."""
+        value = self.reading.value
+        if value is None:
+            return [text_leaf(self.body, "tool_result")] if self.body.strip() else []
+        found, limit = leaves(value, _marks_of(value), without)
+        # What lies beyond the limits of the walk is still read, as one text.
+        return [*found, text_leaf(self.body, "tool_result")] if limit else found
+
+
 class MessageReader:
     """Reads a streamed answer; each event is a whole message, settled at once."""
 
@@ -152,10 +168,13 @@ class MessageReader:
 
         One channel for each zone is enough: every text ends before the next begins.
         """
-        marks = _read_messages(self.exchange, document)
+        _note_messages(self.exchange, document)
+        found: Sequence[Leaf] = MessageLeaves(b"", Reading(document))
+        if self.exchange.mcp is not None and self.exchange.mcp.telling is not None:
+            found = self.exchange.mcp.telling(found)
         return [
             Delta(Channel(("message",), leaf.zone), leaf.path, leaf.text, last=True)
-            for leaf in leaves(document, marks)[0]
+            for leaf in found
             if leaf.editable and leaf.text and not leaf.is_key
         ]
 
@@ -238,15 +257,20 @@ def _id_of(message: dict[str, Any]) -> str | int | None:
     return ident if isinstance(ident, str | int) and not isinstance(ident, bool) else None
 
 
-def _read_messages(exchange: Exchange, document: Any) -> Marks:
-    """Note each message of a server's JSON; returns the zones of its strings."""
+def _note_messages(exchange: Exchange, document: Any) -> None:
+    """Note each message of a server's JSON."""
+    for message in messages_of(document):
+        _note_answer(message, exchange)
+
+
+def _marks_of(document: Any) -> Marks:
+    """The zones of the strings of a server's JSON."""
     marks: Marks = {}
     batch = isinstance(document, list)
     candidates: Sequence[Any] = document if isinstance(document, list) else [document]
     for index, message in enumerate(candidates):
         if kind_of(message) != "none":
             mark_answer(message, (index,) if batch else (), marks)
-            _note_answer(message, exchange)
     return marks
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,10 +63,13 @@ OTHER = Mark()
 MEDIA = Mark(media=True, editable=False)
 
 
-def leaves(document: Any, marks: Mapping[Path, Mark]) -> tuple[list[Leaf], str | None]:
+def leaves(
+    document: Any, marks: Mapping[Path, Mark], without: Container[int] = ()
+) -> tuple[list[Leaf], str | None]:
     """The leaves of ``document`` in document order, keys that may carry data included.
 
-    The second value says which limit left something unread, or is None.
+    ``without`` are the ``id()`` of objects in it that are left out. The second value says which
+    limit left something unread, or is None.
     """
     problem: str | None = None
     found: list[Leaf] = []
@@ -81,6 +84,8 @@ def leaves(document: Any, marks: Mapping[Path, Mark]) -> tuple[list[Leaf], str |
             problem = f"nested deeper than {MAX_DEPTH} or more than {MAX_LEAVES} strings"
             continue
         if isinstance(value, dict):
+            if id(value) in without:
+                continue
             found += [
                 Leaf((*path, key), key, mark.zone, mark.editable, is_key=True)
                 for key in value

@@ -1,0 +1,32 @@
+"""Which strings of an MCP answer are worth judging: definitions known to hold nothing are not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from penstock.detect.placeholders import PREFIX
+from penstock.exchange import Leaf
+from penstock.mcp.definitions import Digests, telling_leaves
+from penstock.proxy.governance import CallState, Governance
+from penstock.wire.jsonrpc import MessageLeaves
+
+
+def worth_judging(
+    governance: Governance, state: CallState, leaves: MessageLeaves, digests: Digests | None = None
+) -> Sequence[Leaf]:
+    """All strings of an answer without lists; of one with lists those that hold something.
+
+    What is known of a definition counts until the policy changes, and with it the detectors.
+    """
+    reads = governance.policy.reads_answers
+    if not reads and state.restorer(nested=False) is None:
+        return leaves  # nobody looks
+
+    def holds_something(leaf: Leaf) -> bool:
+        if not leaf.text or leaf.blob:
+            return False
+        return PREFIX in leaf.text or (reads and bool(state.findings(leaf.text, leaf.zone)))
+
+    memo = governance.memo
+    digests = digests or Digests(memo.digest, leaves)
+    return telling_leaves(leaves, digests, memo.is_clean, memo.note_clean, holds_something)
