@@ -2,7 +2,8 @@
 
 Input is bytes times a ratio, output is the mean so far; both are kept per caller and model
 as running means and corrected by every finished call. This needs no tokeniser (74 MB and
-one per provider), and learns what no tokeniser knows: images, tool definitions, thinking.
+one per provider), and learns what no tokeniser knows: tool definitions, thinking. Pictures
+and sounds are counted apart (media.py): their tokens do not follow from their bytes.
 
 What a limit reserves is input plus *expected* output, capped by the call's own maximum:
 reserving the maximum starves callers, reserving nothing lets parallel calls overshoot by
@@ -16,6 +17,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from penstock.meter.media import NO_MEDIA, Media
+
 # Callers and models kept: two numbers each, some 0.3 KB, so 1.2 MB.
 PAIRS_MAX = 4096
 
@@ -23,7 +26,7 @@ PAIRS_MAX = 4096
 FIRST_RATIO = 0.25
 # Dense text (base64, ids) has up to 0.75 tokens per byte; more than one is not text.
 RATIO_MAX = 1.0
-# A body of pictures in base64 has fewer tokens per byte than any text.
+# A body of what nobody could count apart, in base64, has fewer tokens per byte than any text.
 RATIO_MIN = 0.0001
 # The median of assistants' answers; agents' first calls are below it.
 FIRST_OUTPUT = 500.0
@@ -73,7 +76,14 @@ class Estimator:
     def __init__(self) -> None:
         self._learned: OrderedDict[tuple[str, str], _Learned] = OrderedDict()
 
-    def estimate(self, caller: str, model: str, request_bytes: int, cap: int | None) -> Estimate:
+    def estimate(
+        self,
+        caller: str,
+        model: str,
+        request_bytes: int,
+        cap: int | None,
+        media: Media = NO_MEDIA,
+    ) -> Estimate:
         """Expected tokens of a request of ``request_bytes``; ``cap`` is its output maximum.
 
         A model this caller has not used yet starts from what the model took for others.
@@ -83,15 +93,24 @@ class Estimator:
         output = round(learned.output)
         if cap is not None:
             output = min(output, cap)
-        return Estimate(max(1, round(request_bytes * learned.ratio)), max(0, output))
+        text_bytes = max(0, request_bytes - media.encoded_bytes)
+        given = media.tokens + round(text_bytes * learned.ratio)
+        return Estimate(max(1, given), max(0, output))
 
     def learn(
-        self, caller: str, model: str, request_bytes: int, input_tokens: int, output_tokens: int
+        self,
+        caller: str,
+        model: str,
+        request_bytes: int,
+        input_tokens: int,
+        output_tokens: int,
+        media: Media = NO_MEDIA,
     ) -> None:
         """Correct by a finished call's own numbers (totals, cached and reasoning included)."""
-        if request_bytes <= 0 or input_tokens < 0 or output_tokens < 0:
+        text_bytes = request_bytes - media.encoded_bytes
+        if text_bytes <= 0 or input_tokens < 0 or output_tokens < 0:
             return
-        ratio = min(RATIO_MAX, max(RATIO_MIN, input_tokens / request_bytes))
+        ratio = min(RATIO_MAX, max(RATIO_MIN, (input_tokens - media.tokens) / text_bytes))
         for key in ((caller, model), ("", model)):
             learned = self._learned.setdefault(key, _Learned())
             self._learned.move_to_end(key)

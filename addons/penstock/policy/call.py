@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from penstock.exchange import Caller, Destination, Exchange
+from penstock.meter.media import Media, media_of
 
 Kind = Literal["model", "mcp", "other"]
 
@@ -26,6 +27,14 @@ class Call:
     method: str = "POST"
     scheme: str = "https"
     path: str = "/"
+    _media: Media | None = field(default=None, init=False, repr=False, compare=False)
+
+    @property
+    def media(self) -> Media:
+        """Its pictures, sounds and documents, counted once."""
+        if self._media is None:
+            self._media = media_of(self.exchange)
+        return self._media
 
 
 def kind_of(call: Call) -> Kind:

@@ -63,6 +63,10 @@ class DryState:
             return self.expected
         exchange = call.exchange
         expected = self._estimator.estimate(
-            CALLER, exchange.model or "", call.body_bytes, output_cap(exchange.parameters)
+            CALLER,
+            exchange.model or "",
+            call.body_bytes,
+            output_cap(exchange.parameters),
+            call.media,
         )
         return Estimate(expected.input_tokens, expected.output_tokens)

@@ -30,7 +30,7 @@ class Cut:
         self.said = self.looked_at = 0
         call = live.call
         expected = governance.estimator.estimate(
-            caller_key(call.caller), call.exchange.model or "", call.body_bytes, None
+            caller_key(call.caller), call.exchange.model or "", call.body_bytes, None, call.media
         )
         self.input_tokens = expected.input_tokens
 

@@ -192,7 +192,9 @@ class Governance:
         """What a call is expected to use: learned tokens, and their price once known."""
         exchange = call.exchange
         cap = output_cap(exchange.parameters)
-        expected = self.estimator.estimate(caller, exchange.model or "", call.body_bytes, cap)
+        expected = self.estimator.estimate(
+            caller, exchange.model or "", call.body_bytes, cap, call.media
+        )
         # Unknown is never free: until a price is known, that of a dear model is held back.
         usd = (
             UNKNOWN_INPUT_USD * expected.input_tokens + UNKNOWN_OUTPUT_USD * expected.output_tokens

@@ -45,6 +45,7 @@ class ThreadState(CallState):
         return LoopQuotas(self)
 
     def estimate(self, call: Call) -> Estimate:
+        assert call.media is not None  # counted here, not on the loop
         return on_loop(self.loop, lambda: self.governance.estimate(self.caller_key, call))
 
 

@@ -83,10 +83,13 @@ class Settle:
                 usage.output_total, usage.estimated = spoken, True
         elif usage.input_total is not None or usage.output_total is not None:
             self.governance.estimator.learn(
-                key, model, live.call.body_bytes, usage.input_total or 0, usage.output_total or 0
-            )
+                key, model, live.call.body_bytes, usage.input_total or 0, usage.output_total or 0,
+                live.call.media,
+            )  # fmt: skip
         elif exchange.operation in METERED and live.answered_well and usage.counted_tokens is None:
-            expected = self.governance.estimator.estimate(key, model, live.call.body_bytes, None)
+            expected = self.governance.estimator.estimate(
+                key, model, live.call.body_bytes, None, live.call.media
+            )
             usage.input_total = expected.input_tokens
             usage.output_total = spoken
             usage.estimated = True
