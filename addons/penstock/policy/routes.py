@@ -20,9 +20,10 @@ from penstock.policy.judge import Judge
 from penstock.policy.policy import Rule
 from penstock.policy.rules.route import Route
 from penstock.route.balance import order
-from penstock.route.form import speaks
+from penstock.route.form import aim_of, format_into, speaks
 from penstock.route.plan import Choice, Plan, name_of
 from penstock.route.target import Target
+from penstock.route.translate.request import APIS, translate
 
 Place = tuple[Destination, str]
 
@@ -144,8 +145,13 @@ def judged(judge: Judge, choice: Choice) -> Choice | str:
     if target.is_original and choice.asked_model == call.exchange.model:
         return choice  # judged as what it is, by decide itself
     provider, api = choice.destination.provider, call.exchange.api
-    if not target.is_original and not speaks(provider, api, target.format):
-        return f"it does not speak {api}, and nothing is translated"
+    if not target.is_original and not speaks(
+        provider, api, target.format, translates=target.translate
+    ):
+        translated = into_its_format(call, choice)
+        if isinstance(translated, str):
+            return translated
+        choice = translated
     apart = judge.apart(moved(call, choice))
     if judge.policy.credentials:
         choose_credential(apart, judge.policy.credentials, apart.call)
@@ -156,6 +162,18 @@ def judged(judge: Judge, choice: Choice) -> Choice | str:
         return next(r.message for r in apart.decision.reasons if r.verdict == "deny" and r.enforced)
     use = apart.decision.credential
     return choice if use is None else replace(choice, use=use)
+
+
+def into_its_format(call: Call, choice: Choice) -> Choice | str:
+    """The choice for the translated call, or why the call cannot be said in its format."""
+    target, api = choice.target, call.exchange.api
+    into = format_into(choice.destination.provider, target.format)
+    if not target.translate or into is None:
+        return f"it does not speak {api}, and the target has no 'translate: yes'"
+    place, name = place_of(target.host, target.port, target.base, target.provider, APIS[into])
+    choice = replace(choice, destination=place, name=name, into=into)
+    translated = translate(api, call.exchange.document, aim_of(choice))
+    return f"for {into}: {translated}" if isinstance(translated, str) else choice
 
 
 def moved(call: Call, choice: Choice) -> Call:

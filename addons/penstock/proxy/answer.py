@@ -24,6 +24,7 @@ from penstock.proxy.judge import Judged, judge
 from penstock.proxy.limit_headers import add_limit_headers
 from penstock.proxy.offload import OFFLOADED_BYTES, offload
 from penstock.proxy.stream import StreamTransform
+from penstock.proxy.translate import TranslatedStream, translate_head, translate_whole
 from penstock.wire.family import Framing
 
 # Content types that are read whole when they are not a stream; others (audio, images, files)
@@ -47,6 +48,8 @@ class Answer:
             response.stream = True  # not ours: as it comes, never held
             return
         with live.own_time():
+            coding = response.headers.get("content-encoding", "")
+            whole = live.translation is not None and not translate_head(live.translation, response)
             live.status = response.status_code
             live.first_byte = time.perf_counter()
             exchange = live.call.exchange
@@ -57,9 +60,12 @@ class Answer:
             )
             content_type = headers.get("content-type", "").lower()
             framing = live.family.framing(exchange, HttpAnswer(live.status, headers), b"")
+            if whole:
+                return  # translated when all of it is there
             if framing != "none" or (exchange.stream and "content-length" not in headers):
                 live.streamed = framing != "none"
-                drive(live, response, AnswerTransform(self.governance, live, headers, framing))
+                transform = AnswerTransform(self.governance, live, headers, framing)
+                drive(live, response, transform, coding)
                 if live.may_change_answer:
                     response.headers.pop("content-encoding", None)  # it leaves decoded
             elif content_type and not any(kind in content_type for kind in TEXT_TYPES):
@@ -77,6 +83,9 @@ class Answer:
         if flow.response.stream or live.call.exchange.answer is None:
             return None
         raw = flow.response.raw_content or b""
+        if live.translation is not None and len(raw) <= OFFLOADED_BYTES:
+            with live.own_time():
+                raw = translate_whole(live, live.translation, flow.response, raw)
         live.answer_bytes = len(raw)
         if len(raw) > OFFLOADED_BYTES:
             return self.judge_aside(live, flow, flow.response, raw)
@@ -88,6 +97,8 @@ class Answer:
         self, live: LiveCall, flow: http.HTTPFlow, response: http.Response, raw: bytes
     ) -> None:
         with live.own_time():
+            if live.translation is not None:
+                raw = await offload(translate_whole, live, live.translation, response, raw)
             self.apply(await offload(self.judged, live, response, raw), flow, response)
 
     def judged(self, live: LiveCall, response: http.Response, raw: bytes) -> Judged:
@@ -102,8 +113,15 @@ class Answer:
             replace_body(response, judged.body)
 
 
-def drive(live: LiveCall, response: http.Response, transform: StreamTransform) -> None:
-    """Let the engine drive ``transform``; mitmproxy's own type knows callables only."""
+def drive(
+    live: LiveCall, response: http.Response, transform: StreamTransform, coding: str = ""
+) -> None:
+    """Let the engine drive ``transform``; mitmproxy's own type knows callables only.
+
+    ``coding`` is what the bytes of an answer that is translated come in.
+    """
+    if live.translation is not None:
+        transform = TranslatedStream(live.translation, coding, transform)
     if live.echoes is not None:
         from penstock.proxy.echo_guard import EchoGuard
 

@@ -29,6 +29,7 @@ from penstock.route.outcome import (
     of_status,
 )
 from penstock.route.plan import Choice, Plan
+from penstock.route.translate.translation import Translation
 from penstock.wire.sse import SseParser
 
 # A target that says "too many" and not how long: the next calls go elsewhere for this long.
@@ -37,11 +38,15 @@ NO_WORD_SECONDS = 1.0
 
 @dataclass(slots=True)
 class Stop:
-    """One target with the request as it wants it; ``sign`` puts its key in at the last moment."""
+    """One target with the request as it wants it; ``sign`` puts its key in at the last moment.
+
+    ``translation`` makes what turns its answer into the caller's format.
+    """
 
     choice: Choice
     form: Callable[[], Form]
     sign: Callable[[http.HTTPFlow], None] | None = None
+    translation: Callable[[], Translation] | None = None
 
 
 class CallAttempts:
@@ -97,10 +102,13 @@ class CallAttempts:
         live.call.destination = choice.destination
         live.model = choice.asked_model
         live.decision.credential = choice.use
+        live.translation = stop.translation() if stop.translation is not None else None
         if stop.sign is not None:
             stop.sign(flow)
         place = choice.destination
-        self.rows.append(Attempt(choice.name, place.provider, choice.asked_model, choice.region))
+        row = Attempt(choice.name, place.provider, choice.asked_model, choice.region)
+        row.translated = choice.into
+        self.rows.append(row)
         self._began = time.monotonic()
         self._open = self._under_way = True
         self._parser = None

@@ -27,6 +27,7 @@ from penstock.wire.stream import ChannelScanner
 if TYPE_CHECKING:
     from penstock.proxy.attempts import CallAttempts
     from penstock.route.credentials.echoes import Echoes
+    from penstock.route.translate.translation import Translation
 
 KEY = "penstock"
 FAILED = "penstock.failed"  # flow.metadata: a check failed before there was a LiveCall
@@ -57,6 +58,9 @@ class LiveCall:
     cuts: frozenset[str] = frozenset()  # limits that end the answer when they are reached
     attempts: CallAttempts | None = None  # of a routed call: which targets were asked
     routed_from: str | None = None  # the host the caller meant
+    translation: Translation | None = (
+        None  # of the attempt under way: its answer is another format's
+    )
     model: str | None = None  # the name a target knows the model by
     answer_edits: int = 0
     answer_bytes: int = 0

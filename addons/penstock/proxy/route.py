@@ -22,7 +22,8 @@ from penstock.proxy.credential import refuse
 from penstock.proxy.failover import ATTEMPTS
 from penstock.proxy.govern import signature_over_body
 from penstock.proxy.governance import Governance
-from penstock.route.form import Fields, formed
+from penstock.proxy.translate import translated_request, translation_of
+from penstock.route.form import Fields, formed, translated_form
 from penstock.route.plan import Choice, Plan
 
 if TYPE_CHECKING:
@@ -77,10 +78,12 @@ class Route:
             watch_for(live, flow, secrets)
         asked = live.decision.model or live.call.exchange.model
         choices = [renamed(choice, live.decision.model) for choice in plan.choices]
-        fields, body = content_of(live, flow, any(one.asked_model != asked for one in choices))
+        renames = any(one.asked_model != asked or one.into for one in choices)
+        fields, body = content_of(live, flow, renames)
         signed, request = signature_over_body(live), flow.request
         where = request.scheme, request.host, request.port
         stops: list[Stop] = []
+        problems: list[str] = []
         for index, choice in enumerate(choices):
             use, fetched = choice.use, keys.get(index)
             if use is not None and fetched is None and use.on_error == "deny":
@@ -88,13 +91,23 @@ class Route:
             changes = not choice.target.is_original or choice.asked_model != asked
             if signed is not None and fetched is None and changes:
                 continue
-            made = partial(formed, choice, asked, where, request.path, fields, body)
             sign = None
             if use is not None and fetched is not None:
                 sign = partial(put_key, live, use, fetched)
-            stops.append(Stop(choice, made, sign))
+            if choice.into is None:
+                made = partial(formed, choice, asked, where, request.path, fields, body)
+                stops.append(Stop(choice, made, sign))
+                continue
+            translated = translated_request(live, choice, body)
+            if isinstance(translated, str):
+                problems.append(translated)
+                continue
+            made = partial(translated_form, choice, fields, translated)
+            answers = partial(translation_of, live, choice, translated)
+            stops.append(Stop(choice, made, sign, answers))
         if not stops:
             why = f"the caller signed it ({signed})" if signed else "no target's key is to be had"
+            why = problems[0] if problems else why
             refuse(live, flow, plan.rule, f"The call cannot be sent to another target: {why}.")
             return
         board, retries = self.governance.board, self.governance.retries

@@ -73,7 +73,11 @@ class Settle:
 
     def account(self, live: LiveCall, answer: Answer, broke_off: bool) -> None:
         """Make sure the answer has a usage, the provider's or ours; learn from the former."""
-        usage, exchange = answer.usage, live.call.exchange
+        exchange = live.call.exchange
+        if live.translation is not None and live.translation.api != exchange.api:
+            # The target's own words, or none: what the caller hears may be less, and made up.
+            answer.usage = live.translation.usage or Usage()
+        usage = answer.usage
         key = caller_key(live.call.caller)
         model = exchange.model or ""
         spoken = spoken_characters(answer) // CHARACTERS_PER_TOKEN
@@ -104,7 +108,7 @@ class Settle:
         if has_tokens(answer.usage):
             price = self.governance.prices.price(
                 live.call.destination.provider,
-                exchange.api,
+                exchange.api if live.translation is None else live.translation.api,
                 live.model or exchange.model,
                 answer.model,
                 answer.usage,

@@ -162,6 +162,7 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
         outcome=attempt.outcome,
         status=attempt.status,
         billed=attempt.billed,
+        translated=attempt.translated,
         seconds=round(attempt.seconds, 6),
     )
 

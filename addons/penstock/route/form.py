@@ -2,7 +2,8 @@
 
 Only what differs between services of one wire format is changed: the path before and the model
 inside it, the ``model`` of the body (no other byte moves), the host, and what speaks of the
-caller's account. Between wire formats nothing is translated: ``speaks`` says who speaks what.
+caller's account. ``speaks`` says who speaks what; a call in another format is translated first
+(``route.translate``), and takes its form here like a call of the target's own format.
 Sources: Azure OpenAI REST reference (deployments, api-version, the ``/openai/v1`` form); Gemini
 API and Bedrock reference (model in the path).
 """
@@ -19,14 +20,15 @@ import orjson
 from penstock.route.credentials.places import without_credentials
 from penstock.route.plan import Choice
 from penstock.route.target import DEFAULT_PORTS
+from penstock.route.translate.errors import Format
+from penstock.route.translate.request import ANTHROPIC_VERSION, FORMAT_HEADERS, Aim, Translated
 from penstock.wire.json_spans import insert_member, replace_value
 
 Fields = Sequence[tuple[bytes, bytes]]
 Where = tuple[str, str, int]  # scheme, host, port
 
-# The first word of a family's name is its wire format; these providers serve one other than
-# OpenAI's, which is what everybody else serves.
-FORMATS = {
+# These providers serve a wire format other than OpenAI's, which is what everybody else serves.
+FORMATS: dict[str, tuple[str, ...]] = {
     "anthropic": ("anthropic",),
     "gemini": ("gemini", "openai"),
     "google": ("gemini", "openai"),
@@ -38,6 +40,9 @@ FORMATS = {
     "replicate": ("replicate",),
     "watsonx": ("watsonx",),
 }
+# The first word of a family's name is its wire format; Google's is named after its models.
+WIRE_FORMATS = {"google": "gemini"}
+TRANSLATED: tuple[Format, ...] = ("openai", "anthropic", "gemini")
 # What speaks of the caller's account at the service it meant, and of nothing anywhere else.
 ACCOUNT_HEADERS = (b"openai-organization", b"openai-project", b"cookie")
 
@@ -59,17 +64,53 @@ class Form:
     body: bytes
 
 
-def speaks(provider: str | None, api: str, stated: str | None = None) -> bool:
-    """True when the provider serves calls of this family as they are; ``stated`` by the policy."""
-    wire_format = api.partition(".")[0]
+def speaks(
+    provider: str | None, api: str, stated: str | None = None, *, translates: bool = False
+) -> bool:
+    """True when the provider serves calls of this family as they are; ``stated`` by the policy.
+
+    Where a target translates, its provider's first format counts: others have paths of their own.
+    """
+    word = api.partition(".")[0]
+    wire_format = WIRE_FORMATS.get(word, word)
     if stated is not None:
         return wire_format == stated
     if wire_format == "unknown":
         return False
     known = FORMATS.get(provider or "")
     if known is not None:
-        return wire_format in known
+        first = translates and known[0] in TRANSLATED
+        return wire_format in (known[:1] if first else known)
     return wire_format == "openai" or provider is None
+
+
+def format_into(provider: str | None, stated: str | None) -> Format | None:
+    """The format a call for this target is translated into; None where none is known."""
+    own = (stated,) if stated is not None else FORMATS.get(provider or "", ("openai",))
+    if provider is None and stated is None:
+        return None
+    found = next((one for one in own if one in TRANSLATED), None)
+    return next((one for one in TRANSLATED if one == found), None)
+
+
+def aim_of(choice: Choice) -> Aim:
+    """What the translation of a call for this choice has to know."""
+    assert choice.into is not None  # asked of translated choices only
+    provider, target = choice.destination.provider, choice.target
+    return Aim(choice.into, provider, choice.asked_model, target.max_tokens)
+
+
+def translated_form(choice: Choice, fields: Fields, translated: Translated) -> Form:
+    """The request for a choice whose call was translated."""
+    target, place, body = choice.target, choice.destination, translated.body
+    host_changes = not _same_host(fields, place.host, place.port, target.scheme)
+    fields, _ = _account(choice, fields, "/", host_changes)
+    kept = [(n, v) for n, v in fields if n.lower().decode("latin-1") not in FORMAT_HEADERS]
+    kept = [(n, b"identity" if n.lower() == b"accept-encoding" else v) for n, v in kept]
+    if choice.into == "anthropic":
+        kept.append((b"anthropic-version", ANTHROPIC_VERSION.encode()))
+    path = moved_path(choice, translated.path)
+    return Form(target.scheme, place.host, place.port, path, _length(kept, len(body)), body)
 
 
 def formed(

@@ -42,6 +42,7 @@ class Attempt:
     status: int | None = None
     billed: Billed = "no"
     seconds: float = 0.0
+    translated: str | None = None  # the wire format the call was translated into
 
 
 def of_status(status: int) -> Outcome:

@@ -7,6 +7,7 @@ from typing import Any
 
 from penstock.exchange import Destination
 from penstock.route.target import Target
+from penstock.route.translate.errors import Format
 
 
 @dataclass(slots=True, frozen=True)
@@ -18,6 +19,7 @@ class Choice:
     asked_model: str | None
     name: str  # host, port and base: what health is kept for
     use: Any = None  # the credential it gets (policy.decision.Use), None: the caller's or none
+    into: Format | None = None  # the wire format the call is translated into, None: its own
 
     @property
     def model(self) -> str:

@@ -21,7 +21,8 @@ class Target:
     """``base`` is the path that stands before the API's own (``/v1``); "" where it is not said.
 
     ``models`` maps what callers ask for (a name or a pattern) to the name used here.
-    ``format`` is the wire format it speaks, where that is not its provider's own.
+    ``format`` is the wire format it speaks, where that is not its provider's own. ``translate``:
+    calls of another format are translated into it, with ``max_tokens`` where they name no maximum.
     ``key`` "caller": the caller's own key goes along, "none": it does not, None: it goes along
     to the host the caller meant and to no other.
     """
@@ -39,6 +40,8 @@ class Target:
     api_version: str | None = None
     format: str | None = None
     key: Literal["caller", "none"] | None = None
+    translate: bool = False
+    max_tokens: int | None = None
 
     @property
     def is_original(self) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from penstock.destinations import identify
 from penstock.policy import target
 from penstock.policy.call import Call
 from penstock.policy.keys import Key
@@ -18,6 +19,7 @@ from penstock.policy.read import Section
 from penstock.policy.rules.kind import Kind
 from penstock.policy.target import read_target
 from penstock.route.balance import Balance
+from penstock.route.form import format_into
 from penstock.route.target import ORIGINAL, Target, parse_url
 
 ATTEMPTS = 3
@@ -98,7 +100,7 @@ def _target(section: Section) -> Target | None:
     common = {name: values[name] for name in _COMMON if name in values}
     common["models"] = tuple(values.get("models", {}).items())
     if url == ORIGINAL:
-        for name in ("provider", "api_version", "format", "key"):
+        for name in ("provider", "api_version", "format", "key", "translate", "max_tokens"):
             if name in section.lines:
                 section.report("the original destination is what the caller made it", name)
         return Target(ORIGINAL, **common)
@@ -107,6 +109,13 @@ def _target(section: Section) -> Target | None:
     except ValueError as error:
         section.report(f"{error}: https://llm.internal.example/v1, or {ORIGINAL}", "url")
         return None
+    translate = common["translate"] = common.get("translate") == "yes"
+    if translate and format_into(common.get("provider"), common.get("format")) is None:
+        known = identify(host, port, base or "/").provider
+        if format_into(known, common.get("format")) is None:
+            section.report("say the wire format it speaks: 'format', or 'provider'", "translate")
+    if not translate and "max_tokens" in section.lines:
+        section.report("belongs to 'translate: yes'", "max_tokens")
     azure = common.get("provider") == "azure"
     if not azure and "api_version" in section.lines:
         section.report("belongs to 'provider: azure'", "api_version")
@@ -115,7 +124,10 @@ def _target(section: Section) -> Target | None:
     return Target(url, scheme, host, port, base, **common)
 
 
-_COMMON = ("provider", "weight", "priority", "region", "api_version", "format", "key")
+_COMMON = (
+    "provider", "weight", "priority", "region", "api_version", "format", "key", "translate",
+    "max_tokens",
+)  # fmt: skip
 TARGET_KEYS = (
     Key(
         "url",
@@ -143,11 +155,24 @@ TARGET_KEYS = (
         "the caller meant, and to no other.",
         ("caller", "none"),
     ),
+    Key(
+        "translate",
+        "choice",
+        "yes: calls in another of the formats openai, anthropic and gemini are translated into "
+        "this target's. Default no.",
+        ("yes", "no"),
+    ),
+    Key(
+        "max_tokens",
+        "count",
+        "Of translated calls: the maximum of tokens where the call names none and the format "
+        "needs one (anthropic).",
+    ),
 )
 
 KIND = Kind(
     "route",
-    "Where calls go: targets of the same wire format, tried in order until one answers.",
+    "Where calls go: targets tried in order until one answers.",
     (
         *target.KEYS,
         Key("when_found", "types", "Only prompts in which one of these types is found."),
