@@ -7,7 +7,7 @@ import json
 import pytest
 
 from penstock.exchange import Destination
-from penstock.route.form import Form, formed, speaks
+from penstock.route.form import Form, format_into, formed, speaks
 from penstock.route.plan import Choice
 from penstock.route.target import ORIGINAL, Target, parse_url
 
@@ -155,14 +155,49 @@ def test_key_goes_where_the_policy_sends_it() -> None:
         (None, "anthropic.messages", True),  # an in-house host: its owner knows
         ("openai", "anthropic.messages", False),
         ("anthropic", "openai.chat_completions", False),
-        ("gemini", "gemini.generate_content", True),
+        ("gemini", "google.generate_content", True),
+        ("gemini", "openai.chat_completions", True),
+        ("vertex", "google.stream_generate_content", True),
+        ("openai", "google.generate_content", False),
         ("vertex", "anthropic.messages", False),
         (None, "unknown.json", False),
     ],
 )
 def test_who_speaks_what(provider: str | None, api: str, does: bool) -> None:
-    """Nothing is translated, so a target speaks the call's own format or is none."""
+    """A target speaks the call's own format, or it would have to be translated."""
     assert speaks(provider, api) is does
+
+
+def test_a_stated_format_counts_before_the_providers() -> None:
+    """Google's families are named after the company, their format after the models."""
+    assert speaks(None, "google.generate_content", "gemini")
+    assert not speaks("gemini", "google.generate_content", "openai")
+    # Gemini's hosts serve OpenAI's format too, at a path of its own: who translates does not mean that.
+    assert not speaks("gemini", "openai.chat_completions", translates=True)
+    assert speaks("ollama", "anthropic.messages", translates=True)
+
+
+@pytest.mark.parametrize(
+    ("provider", "stated", "into"),
+    [
+        ("openai", None, "openai"),
+        ("groq", None, "openai"),
+        ("anthropic", None, "anthropic"),
+        ("vertex", None, "gemini"),
+        ("vertex", "anthropic", "anthropic"),
+        ("ollama", None, "openai"),
+        ("bedrock", None, None),
+        ("cohere", None, None),
+        (None, None, None),
+        (None, "gemini", "gemini"),
+        ("openai", "cohere", None),
+    ],
+)
+def test_what_a_target_is_translated_into(
+    provider: str | None, stated: str | None, into: str | None
+) -> None:
+    """Its stated format, else its provider's own; an unknown host has to say it."""
+    assert format_into(provider, stated) == into
 
 
 @pytest.mark.parametrize(

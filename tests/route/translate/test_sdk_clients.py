@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
 import anthropic
@@ -168,11 +167,10 @@ def test_openai_cut_stays_cut(chat: openai.OpenAI, model: str, proxy: Penstock) 
     """A stream that breaks off is not made whole: no reason, no end, an error of transport."""
     before, reasons, said = len(proxy.records()), [], ""
     messages: Any = [{"role": "user", "content": "cut"}]
-    with pytest.raises(Exception, match=r"incomplete|peer closed") as caught:
+    with pytest.raises(openai.APIConnectionError):
         for chunk in chat.chat.completions.create(model=model, messages=messages, stream=True):
             said += chunk.choices[0].delta.content or ""
             reasons.append(chunk.choices[0].finish_reason)
-    assert not isinstance(caught.value, AssertionError)
     assert said == "Echo: cut" and not any(reasons)
     assert record_after(proxy, before)["outcome"] == "cut"
 
@@ -393,12 +391,3 @@ def test_gemini_what_cannot_be_said_is_named(google: genai.Client, model: str) -
     config = types.GenerateContentConfig(seed=3)
     with pytest.raises(errors.ClientError, match=r"generationConfig\.seed"):
         google.models.generate_content(model=model, contents="x", config=config)
-
-
-def test_first_words_are_not_delayed(chat: openai.OpenAI) -> None:
-    """The first piece is there before the target has finished."""
-    began = time.monotonic()
-    messages: Any = [{"role": "user", "content": "x" * 4000}]
-    stream = chat.chat.completions.create(model=CLAUDE, messages=messages, stream=True)
-    arrivals = [time.monotonic() - began for _ in stream]
-    assert arrivals[0] <= arrivals[-1] / 2 or arrivals[-1] < 0.2

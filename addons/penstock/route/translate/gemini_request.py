@@ -157,10 +157,22 @@ def _read_tools(fields: Fields) -> list[Tool]:
         elif own is not None:
             raise one.refuse("parameters", "parametersJsonSchema says it too")
         one.says_nothing("behavior", "BLOCKING")
-        tools.append(Tool(one.needed("name"), one.text("description"), schema))
+        tools.append(Tool(one.needed("name"), _description(one), schema))
         one.done()
     fields.done()
     return tools
+
+
+def _description(one: Fields) -> str | None:
+    """What the function does, and what it returns: other formats say both in words."""
+    described = one.text("description")
+    own, returns = one.take("response"), one.object("responseJsonSchema")
+    if own is not None:
+        returns = json_schema(own, one.path("response"))
+    if not returns:
+        return described
+    said = f"Returns: {json_text(returns)}"
+    return f"{described}\n\n{said}" if described else said
 
 
 def _read_choice(fields: Fields) -> ToolChoice | None:
