@@ -172,7 +172,7 @@ def test_a_stated_format_counts_before_the_providers() -> None:
     """Google's families are named after the company, their format after the models."""
     assert speaks(None, "google.generate_content", "gemini")
     assert not speaks("gemini", "google.generate_content", "openai")
-    # Gemini's hosts serve OpenAI's format too, at a path of its own: who translates does not mean that.
+    # Gemini's hosts serve OpenAI's format too, at another path: who translates means its own.
     assert not speaks("gemini", "openai.chat_completions", translates=True)
     assert speaks("ollama", "anthropic.messages", translates=True)
 
