@@ -256,7 +256,14 @@ class Answer:
     events: int = 0  # SSE events, frames, lines
     events_sent: int = 0  # of these, passed on to the caller
     embedding_count: int | None = None
+    logprob_sum: float = 0.0  # of its tokens' log probabilities, where the answer carries any
+    logprob_count: int = 0
     complete: bool = False  # the family's own end marker was seen, or a plain body ended
+
+    @property
+    def logprob(self) -> float | None:
+        """The mean log probability of a token; None where the answer carries none."""
+        return self.logprob_sum / self.logprob_count if self.logprob_count else None
 
 
 @dataclass(slots=True)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache, lru_cache
 
+from penstock.detect.calls import CALL_TYPES
 from penstock.detect.catalogue import all_probes
 from penstock.detect.normalise import DEPTH_MAX, readings
 from penstock.detect.overlaps import outside_placeholders, resolve
@@ -30,7 +31,8 @@ _WARM_UP = "The quick brown fox, 12 apples: key = 'value' https://example.org/a?
 
 def known_types() -> list[str]:
     """Every finding type a policy may name."""
-    return sorted({UNSCANNABLE, *(name for probe in all_probes() for name in probe.types)})
+    found = {name for probe in all_probes() for name in probe.types}
+    return sorted({UNSCANNABLE, *CALL_TYPES, *found})
 
 
 @lru_cache(maxsize=SELECTIONS_MAX)
@@ -74,7 +76,7 @@ class Detectors:
         return (*self._probes.probes, *self._custom)
 
     def scan(self, text: str, zone: Zone = "user") -> list[Finding]:
-        """Sorted, non-overlapping findings; offsets are string indices."""
+        """Sorted findings, no two of a kind overlapping; offsets are string indices."""
         return self._scan(text, zone, 0)
 
     def _scan(self, text: str, zone: Zone, depth: int) -> list[Finding]:

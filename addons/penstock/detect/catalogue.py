@@ -7,13 +7,16 @@ from functools import cache
 from penstock.detect.accounts import account_probes
 from penstock.detect.contact import contact_probes
 from penstock.detect.credentials import credential_probes
+from penstock.detect.hidden import hidden_probes
 from penstock.detect.identity import identity_probes
 from penstock.detect.keys import key_probes
+from penstock.detect.links import link_probes
 from penstock.detect.model import model_probes
 from penstock.detect.phrases import phrase_probes
 from penstock.detect.probe import Probe
 from penstock.detect.rules import load, load_phrases
 from penstock.detect.tokens import token_probe
+from penstock.detect.unsafe import unsafe_probes
 from penstock.detect.urls import url_probes
 
 
@@ -31,4 +34,7 @@ def all_probes() -> tuple[Probe, ...]:
         *identity_probes(),
         *phrase_probes(load_phrases()),
         *model_probes(),
+        *link_probes(),
+        *hidden_probes(),
+        *unsafe_probes(),
     )

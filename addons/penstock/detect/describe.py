@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from penstock.detect.calls import CALL_TYPES
 from penstock.detect.catalogue import all_probes
 from penstock.detect.rules import load
 from penstock.exchange import Finding
@@ -14,6 +15,10 @@ _FAMILIES = {
     "injection": "text that instructs the model against its user",
     "tool_poisoning": "a tool description that instructs the model",
     "leakage": "data on its way out",
+    "hidden": "a place where text may be hidden from people",
+    "unsafe": "output that does harm where it is used",
+    "uncertainty": "an answer the model was not sure of",
+    "toxicity": "hostile speech",
 }
 
 
@@ -38,6 +43,8 @@ def describe() -> dict[str, Description]:
             entry = found.setdefault(name, Description(name, _FAMILIES[name.split(".")[0]]))
             if len(probe.types) == 1:
                 entry.patterns.append(probe.pattern)
+    for name in CALL_TYPES:
+        found[name] = Description(name, CALL_TYPES[name])
     tokens, contextual = load()
     for token in tokens:
         entry = found[f"secret.{token.id}"]

@@ -178,6 +178,12 @@ def _runs(view: View) -> Iterator[Decoded]:
         yield Decoded(plain, (start, start + high - low))
 
 
+def decoded_run(run: str) -> str | None:
+    """What a run of letters and digits says in hexadecimal or base64; None when it is no text."""
+    data = run.encode()
+    return _from_hex(data.rstrip(b"=")) or _from_base64(data)
+
+
 def _from_hex(run: bytes) -> str | None:
     if len(run) % 2 or not _HEX.fullmatch(run):
         return None

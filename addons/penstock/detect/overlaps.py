@@ -1,4 +1,8 @@
-"""Several rules may see one value: keep the surest and most specific, once."""
+"""Several rules may see one value: keep the surest and most specific, once.
+
+Only findings that answer the same question compete: which value this is, what it orders.
+That a comment hides it, or an address carries it out, is true besides.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterable
 
-from penstock.exchange import Finding
+from penstock.exchange import UNSCANNABLE, Finding
 
 # Names that say little: a finding of another type on the same characters is kept instead.
 _GENERAL = frozenset(
@@ -15,6 +19,12 @@ _GENERAL = frozenset(
         "secret.authorization", "injection.model", "tool_poisoning.model",
     }
 )  # fmt: skip
+
+
+_QUESTIONS = {
+    "secret": "value", "pii": "value", "custom": "value", UNSCANNABLE: "value",
+    "injection": "order", "tool_poisoning": "order",
+}  # fmt: skip
 
 
 # A stand-in of our own, as placeholders.py makes it. Linear: one class at a time.
@@ -30,7 +40,19 @@ def outside_placeholders(found: list[Finding], text: str) -> list[Finding]:
 
 
 def resolve(found: Iterable[Finding]) -> list[Finding]:
-    """Sorted by place, no two overlapping; the better of two that overlap wins."""
+    """Sorted by place; of two that answer one question and overlap, the better wins."""
+    questions: dict[str, list[Finding]] = {}
+    for finding in found:
+        unread = finding.type == UNSCANNABLE
+        family = finding.type if unread else finding.type.partition(".")[0]
+        questions.setdefault(_QUESTIONS.get(family, family), []).append(finding)
+    if len(questions) == 1:
+        return _best(next(iter(questions.values())))
+    every = [finding for group in questions.values() for finding in _best(group)]
+    return sorted(every, key=lambda finding: (finding.start, finding.end))
+
+
+def _best(found: list[Finding]) -> list[Finding]:
     kept: list[Finding] = []  # in order of place
     starts: list[int] = []
     ranked = sorted(found, key=lambda f: (f.type in _GENERAL, -f.score, f.start - f.end, f.start))

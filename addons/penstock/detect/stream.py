@@ -125,7 +125,7 @@ class Scanner:
         if limit <= before:
             return ScanStep(replacements, self._offset)
         findings = self._detectors.scan(whole, self._zone)
-        for finding in findings:
+        for finding in reversed(findings):
             if finding.start < limit < finding.end:
                 limit = max(before, finding.start)  # it reaches into what is still live
         base = self._offset - before

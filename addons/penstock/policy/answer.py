@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-from penstock.exchange import Finding
+from penstock.exchange import Finding, Leaf
 from penstock.policy.call import Call
-from penstock.policy.content import Ignored, wants
+from penstock.policy.content import FINDINGS_KEPT, Ignored, looks_at, redacts, wants
 from penstock.policy.decision import Decision, Located, Reason, Verdict
-from penstock.policy.judge import Judge, ignored, is_signed, note
+from penstock.policy.harmless import ignored
+from penstock.policy.judge import Judge, is_signed, note
+from penstock.policy.leaks import Leaks, leaks_of
+from penstock.policy.mark import can_be_marked, marks_of
 from penstock.policy.policy import Policy, Rule, find_of
 from penstock.policy.refusals import policy_refusal
 from penstock.policy.rules.deny import Deny
 from penstock.policy.rules.redact import METHODS, Redact, replacement
-from penstock.policy.state import State
+from penstock.policy.state import Kept, State
 from penstock.wire.channel_text import ChannelScanner, Replacement, ScanStep
+from penstock.wire.edits import merge
 from penstock.wire.family import Channel, Refusal
 
 Action = Literal["none", "redact", "deny"]
@@ -37,16 +41,21 @@ def answer_scanner(
             for rule in judge.applying(policy.content_rules)
             if (find := find_of(rule)) is not None and find.response and about(rule, call)
         ]
-    if not rules and state.restorer(nested=False) is None:
+    leaks = leaks_of(policy.call_types, call, state)
+    if not rules and leaks is None and state.restorer(nested=False) is None:
         return None
 
     harmless = ignored(policy, state, now)
+    marks = [rule for rule in rules if isinstance(rule.act, Redact) and rule.act.method == "mark"]
 
     def scanner(channel: Channel) -> ChannelScanner | None:
         parts: list[ChannelScanner] = []
         if rules:
-            reaction = Reaction(rules, call, state, decision, channel, harmless)
-            parts.append(Reacting(state.scanner(reaction.types, reaction.react, channel)))
+            parts += reading(
+                rules, marks, leaks, Reaction(rules, call, state, decision, channel, harmless)
+            )
+        elif leaks is not None:
+            parts += [Reacting(one) for one in leaks.scanners(channel, kept)]
         restorer = None if is_signed(channel.zone, call) else state.restorer(channel.nested)
         if restorer is not None:
             parts.append(Restoring(restorer, decision))
@@ -57,6 +66,27 @@ def answer_scanner(
     return scanner
 
 
+def reading(
+    rules: Sequence[Rule[Any]],
+    marks: Sequence[Rule[Any]],
+    leaks: Leaks | None,
+    reaction: Reaction,
+) -> list[ChannelScanner]:
+    """What reads a channel for the rules: the detectors, the call's side of it, the marks."""
+    detectors = reaction.state.scanner(reaction.types, reaction.react, reaction.channel)
+    parts: list[ChannelScanner] = [Reacting(detectors)]
+    if leaks is not None:
+        parts += [Reacting(one) for one in leaks.scanners(reaction.channel, reaction.react)]
+    if not marks or reaction.channel.zone != "tool_result":
+        return parts
+    return [Marking(parts[0] if len(parts) == 1 else Together(parts), marks, reaction)]
+
+
+def kept(finding: Finding, value: str) -> str:
+    """No rule speaks about answers: what is found there is only remembered."""
+    return Kept(value)
+
+
 def may_act(policy: Policy, state: State) -> bool:
     """False when what ``answer_scanner`` gives only watches: no enforced rule, nothing sealed."""
     acting = (find_of(rule) for rule in policy.content_rules if rule.enforced)
@@ -65,6 +95,19 @@ def may_act(policy: Policy, state: State) -> bool:
 
 def about(rule: Rule[Any], call: Call) -> bool:
     return not isinstance(rule.act, Deny) or bool(rule.act.names(call))
+
+
+def doubt(policy: Policy, call: Call, state: State, now: float, decision: Decision) -> None:
+    """Tell of a streamed answer the model was not sure of; it has left, so nobody can act."""
+    leaks = leaks_of(policy.call_types, call, state)
+    finding = leaks.uncertainty() if leaks is not None else None
+    if finding is None:
+        return
+    for rule in Judge(policy, call, state, now).applying(policy.content_rules):
+        if looks_at(rule, "assistant", "response") and wants(rule, finding) and about(rule, call):
+            why = f"{finding.type} found in the answer, which has left"
+            note(decision, Reason(rule.id, rule.verb, "deny", why, enforced=False))
+    decision.findings.append(Located(finding, "assistant", (), "response"))
 
 
 class Reaction:
@@ -85,6 +128,7 @@ class Reaction:
         self.decision = decision
         self.channel = channel
         self.harmless = harmless
+        self.found: list[Finding] = []  # what rules that mark have to know
         finds = [find for rule in rules if (find := find_of(rule)) is not None]
         self.types = tuple(sorted({name for find in finds for name in find.types}))
 
@@ -93,13 +137,16 @@ class Reaction:
         if self.harmless is not None and self.harmless(finding, value):
             return Kept(value)
         wanting = [rule for rule in self.rules if wants(rule, finding)]
+        if self.channel.zone == "tool_result" and len(self.found) < FINDINGS_KEPT:
+            self.found.append(finding)
         why = f"{finding.type} found in the answer"
         denying = [rule for rule in wanting if isinstance(rule.act, Deny)]
         for rule in wanting:
-            self.note(rule, "deny" if rule in denying else "edit", why)
+            if rule in denying or redacts(rule):
+                self.note(rule, "deny" if rule in denying else "edit", why)
         enforced = [rule for rule in wanting if rule.enforced]
         refusing = next((rule for rule in enforced if rule in denying), None)
-        redacting = [rule for rule in enforced if isinstance(rule.act, Redact)]
+        redacting = [rule for rule in enforced if redacts(rule)]
         action: Action = "deny" if refusing else "redact" if redacting else "none"
         self.decision.findings.append(
             Located(finding, self.channel.zone, self.channel.key, "response", action)
@@ -117,10 +164,6 @@ class Reaction:
         reason = Reason(rule.id, rule.verb, verdict, why, rule.enforced)
         if reason not in self.decision.reasons:
             note(self.decision, reason)
-
-
-class Kept(str):
-    """A found value that stays as it is: the rules only watch."""
 
 
 class Ending(str):
@@ -155,6 +198,57 @@ class Reacting:
         )
 
 
+class Marking:
+    """Sets a whole text off as data; it is held until its end, as the mark depends on it.
+
+    Only what tools answer is marked, and that comes whole.
+    """
+
+    def __init__(
+        self, scanner: ChannelScanner, rules: Sequence[Rule[Any]], reaction: Reaction
+    ) -> None:
+        self.scanner = scanner
+        self.rules = rules
+        self.reaction = reaction
+        self.text: list[str] = []
+        self.replacements: list[Replacement] = []
+
+    def feed(self, text: str) -> ScanStep:
+        self.text.append(text)
+        step = self.scanner.feed(text)
+        self.replacements += step.replacements
+        return ScanStep([], 0, step.stop)
+
+    def finish(self) -> ScanStep:
+        step = self.scanner.finish()
+        text = "".join(self.text)
+        changes = [
+            (one.start, one.end, one.text) for one in (*self.replacements, *step.replacements)
+        ]
+        marks = self.marks(text)
+        if marks is not None and text:
+            # At least one character is replaced: a stream has no place for what is put between.
+            head, tail = (0, 1, text[0]), (len(text) - 1, len(text), text[-1])
+            changes = merge([*changes, head, tail] if len(text) > 1 else [*changes, head])
+            first, last = changes[0], changes[-1]
+            changes[0] = (first[0], first[1], marks[0] + first[2])
+            last = changes[-1]
+            changes[-1] = (last[0], last[1], last[2] + marks[1])
+        return ScanStep([Replacement(*one) for one in changes], step.settled, step.stop)
+
+    def marks(self, text: str) -> tuple[str, str] | None:
+        """The mark around the text, where an enforced rule wants one."""
+        reaction, found = self.reaction, self.reaction.found
+        wanting = [r for r in self.rules if r.act.marks_all or any(wants(r, one) for one in found)]
+        leaf = Leaf(reaction.channel.key, text, reaction.channel.zone)
+        if not wanting or not can_be_marked(leaf):
+            return None
+        for rule in wanting:
+            reaction.note(rule, "edit", "the answer is set off as data")
+        enforced = any(rule.enforced for rule in wanting)
+        return marks_of(text, reaction.state) if enforced else None
+
+
 class Restoring:
     """A restorer that counts into the decision."""
 
@@ -174,10 +268,15 @@ class Restoring:
 
 
 class Together:
-    """Several scanners over one channel: all see all, the slowest decides what may leave."""
+    """Several scanners over one channel: all see all, the slowest decides what may leave.
+
+    A replacement waits until all have settled what it covers; of two that overlap the first
+    one's text stands.
+    """
 
     def __init__(self, scanners: Sequence[ChannelScanner]) -> None:
         self.scanners = scanners
+        self.waiting: list[Replacement] = []
 
     def feed(self, text: str) -> ScanStep:
         return self.merged([scanner.feed(text) for scanner in self.scanners])
@@ -186,7 +285,16 @@ class Together:
         return self.merged([scanner.finish() for scanner in self.scanners])
 
     def merged(self, steps: list[ScanStep]) -> ScanStep:
-        replacements: list[Replacement] = [one for step in steps for one in step.replacements]
+        new = [one for step in steps for one in step.replacements]
+        settled = min(step.settled for step in steps)
         stop = next((step.stop for step in steps if step.stop is not None), None)
-        replacements.sort(key=lambda one: one.start)
-        return ScanStep(replacements, min(step.settled for step in steps), stop)
+        if not new and not self.waiting:
+            return ScanStep([], settled, stop)
+        waiting = [(one.start, one.end, one.text) for one in (*self.waiting, *new)]
+        one_by_one = [Replacement(*change) for change in merge(waiting)]
+        late = next((one for one in one_by_one if one.end > settled), None)
+        if late is not None:
+            settled = min(settled, late.start)
+        ready = [one for one in one_by_one if one.end <= settled]
+        self.waiting = one_by_one[len(ready) :]
+        return ScanStep(ready, settled, stop)

@@ -8,8 +8,10 @@ from typing import Any, Literal
 
 from penstock.exchange import Finding, Leaf, Zone
 from penstock.policy.decision import Located
+from penstock.policy.leaks import Leaks
+from penstock.policy.mark import can_be_marked, marking
 from penstock.policy.policy import Rule, find_of
-from penstock.policy.rules.redact import METHODS, Redact, replacement
+from penstock.policy.rules.redact import METHODS, Redact, place_of, replacement
 from penstock.policy.state import State
 from penstock.wire.edits import Edit
 
@@ -54,10 +56,12 @@ def judge_content(
     direction: Direction,
     state: State,
     ignored: Ignored | None = None,
+    leaks: Leaks | None = None,
 ) -> ContentVerdict:
     """Scan each text once; let every rule speak about every finding that is not ignored."""
     verdict = ContentVerdict()
     by_zone: dict[Zone, list[Rule[Any]]] = {}
+    marks = [rule for rule in rules if isinstance(rule.act, Redact) and rule.act.method == "mark"]
     for leaf in leaves:
         if leaf.blob or not leaf.text:
             continue
@@ -67,11 +71,48 @@ def judge_content(
             by_zone[leaf.zone] = reading
         if not reading:
             continue
-        for finding in state.findings(leaf.text, leaf.zone):
+        found = state.findings(leaf.text, leaf.zone)
+        if leaks is not None:
+            found = [*found, *leaks.in_text(leaf, found, direction)]
+        counted = []
+        for finding in found:
             value = leaf.text[finding.start : finding.end]
+            if leaks is not None and direction == "request" and leaks.is_own_canary(finding, value):
+                continue
             if ignored is None or not ignored(finding, value):
                 judge_finding(verdict, reading, leaf, finding, direction, state)
+                counted.append(finding)
+        if marks:
+            mark(
+                verdict,
+                [rule for rule in marks if rule in reading],
+                leaf,
+                counted,
+                direction,
+                state,
+            )
     return verdict
+
+
+def mark(
+    verdict: ContentVerdict,
+    rules: Sequence[Rule[Any]],
+    leaf: Leaf,
+    found: Sequence[Finding],
+    direction: Direction,
+    state: State,
+) -> None:
+    """Set the text off where a rule wants it: because of what is in it, or whatever is."""
+    wanting = [r for r in rules if r.act.marks_all or any(wants(r, one) for one in found)]
+    if not wanting or not can_be_marked(leaf):
+        return
+    if direction == "response" and leaf.zone != "tool_result":
+        return  # what a model says is no input of anybody's model yet
+    for rule in wanting:
+        why = f"{words(leaf.zone, direction)} is set off as data"
+        verdict.spoke.setdefault(rule.id, (rule, why))
+    if any(rule.enforced for rule in wanting):
+        verdict.edits += marking(leaf, state)
 
 
 def judge_finding(
@@ -88,6 +129,8 @@ def judge_finding(
     action: Literal["none", "redact", "deny"] = "none"
     for rule in wanting:
         why = f"{finding.type} found in {words(leaf.zone, direction)}"
+        if isinstance(rule.act, Redact) and rule.act.method == "mark":
+            continue  # of the text as a whole: see mark
         if not isinstance(rule.act, Redact):
             verdict.denials.append((rule, why))
             action = "deny" if rule.enforced else action
@@ -97,15 +140,20 @@ def judge_finding(
             action = "deny" if rule.enforced else action
         else:
             verdict.spoke.setdefault(rule.id, (rule, why))
-    redacting = [r for r in wanting if isinstance(r.act, Redact) and r.enforced and leaf.editable]
+    redacting = [r for r in wanting if redacts(r) and r.enforced and leaf.editable]
     if redacting:
         method = min((r.act.method for r in redacting), key=METHODS.index)
-        value = leaf.text[finding.start : finding.end]
-        new = replacement(method, finding.type, value, state)
-        verdict.edits.append(Edit(leaf, finding.start, finding.end, new))
+        start, end = place_of(method, finding, leaf.text)
+        new = replacement(method, finding.type, leaf.text[start:end], state)
+        verdict.edits.append(Edit(leaf, start, end, new))
         action = "redact" if action == "none" else action
     if len(verdict.findings) < FINDINGS_KEPT:
         verdict.findings.append(Located(finding, leaf.zone, leaf.path, direction, action))
+
+
+def redacts(rule: Rule[Any]) -> bool:
+    """True for a rule that puts something in place of what was found."""
+    return isinstance(rule.act, Redact) and rule.act.method != "mark"
 
 
 def wants(rule: Rule[Any], finding: Finding) -> bool:

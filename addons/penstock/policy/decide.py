@@ -37,6 +37,8 @@ def decide(policy: Policy, call: Call, state: State, now: float) -> Decision:
     judge.tools()
     if policy.content_rules and judge.reads_content():
         judge.content(judge.applying(policy.content_rules), call.exchange.leaves, "request")
+    if policy.canaries:
+        judge.plant()
     limits(judge)
     if judge.decision.verdict == "deny":
         judge.decision.route = None

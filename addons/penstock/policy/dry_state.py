@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from hashlib import blake2b
 
 from penstock.detect import Detectors
+from penstock.detect.canary import Canaries
+from penstock.detect.conversation import Conversations
 from penstock.detect.placeholders import Vault
 from penstock.detect.stream import scanner as stream_scanner
 from penstock.exchange import Finding, Zone
@@ -35,7 +37,9 @@ class DryState:
         self.memory = Memory()
         self.caller_key = CALLER
         self.board = Board()
-        self._detectors = Detectors(policy.finding_types, policy.custom_probes)
+        self._canaries = Canaries(KEY)
+        self._conversations = Conversations(KEY)
+        self._detectors = Detectors(policy.finding_types, policy.own_probes(self._canaries))
         self._vault = Vault(KEY)
         self._estimator = Estimator()
         self.expected: Estimate | None = None  # what the next call is said to use
@@ -57,6 +61,15 @@ class DryState:
 
     def scanner(self, types: Sequence[str], replace: Replace, channel: Channel) -> ChannelScanner:
         return stream_scanner(self._detectors, types, replace, channel.nested, channel.zone)
+
+    def canary(self, host: str) -> str:
+        return self._canaries.of(CALLER, host)
+
+    def learn(self, type_name: str, value: str, zone: Zone) -> None:
+        self._conversations.learn(CALLER, type_name, value, zone)
+
+    def knows(self, value: str) -> bool:
+        return self._conversations.knows(CALLER, value)
 
     def estimate(self, call: Call) -> Estimate:
         if self.expected is not None:

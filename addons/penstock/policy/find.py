@@ -56,6 +56,12 @@ def read_find(section: Section) -> Find | None:
         if where is not None and "find" not in section.lines:
             section.report("'in' says where to look, but there is no 'find'", "in")
         return None
+    return read_places(section, types)
+
+
+def read_places(section: Section, types: tuple[str, ...]) -> Find:
+    """``types`` in the texts a section's ``in`` names."""
+    where = section.values.get("in")
     if where is None:
         return Find(types)
     if not where:

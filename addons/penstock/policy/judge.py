@@ -13,12 +13,22 @@ from penstock.exchange import Finding, Leaf, Zone
 from penstock.policy.activation import Activation
 from penstock.policy.call import Call, kind_of
 from penstock.policy.conditions import make_context
-from penstock.policy.content import ContentVerdict, Direction, Ignored, judge_content
+from penstock.policy.content import (
+    ContentVerdict,
+    Direction,
+    Ignored,
+    judge_content,
+    judge_finding,
+    looks_at,
+)
 from penstock.policy.decision import Decision, Reason, Verdict
 from penstock.policy.grants import tool_denials
+from penstock.policy.harmless import ignored
+from penstock.policy.leaks import leaks_of
 from penstock.policy.policy import Policy, Rule
 from penstock.policy.refusals import policy_refusal, text
 from penstock.policy.rules.allow import Allow
+from penstock.policy.rules.canary import planting
 from penstock.policy.rules.deny import Deny
 from penstock.policy.state import State
 from penstock.wire.edits import Edit
@@ -27,6 +37,7 @@ from penstock.wire.family import Refusal
 SIGNED_THOUGHTS = ("anthropic", "bedrock", "google")
 STRENGTH: tuple[Verdict, ...] = ("allow", "edit", "hold", "deny")
 UNKNOWN_API = "penstock.unknown-api"
+WHOLE_ANSWER = Leaf((), "", "assistant", editable=False)
 # Names of models are shorter; a longer one is no name and is not repeated.
 NAME_CHARACTERS_MAX = 80
 
@@ -178,8 +189,14 @@ class Judge:
 
     def content(self, rules: list[Rule[Any]], leaves: Iterable[Leaf], direction: Direction) -> None:
         named = [r for r in rules if not isinstance(r.act, Deny) or r.act.names(self.call)]
+        leaks = leaks_of(self.policy.call_types, self.call, self.state)
         try:
-            self.take(judge_content(named, leaves, direction, self.state, self.ignored()))
+            if leaks is not None:
+                leaves = list(leaves)
+                leaks.learn(leaves, direction)
+            self.take(judge_content(named, leaves, direction, self.state, self.ignored(), leaks))
+            if leaks is not None and direction == "response":
+                self.doubt(named, leaks.uncertainty())
         except Exception as error:  # noqa: BLE001 - a detector that fails is each rule's on_error
             for rule in named:
                 self.failed(rule, error)
@@ -187,6 +204,14 @@ class Judge:
     def ignored(self) -> Ignored | None:
         """Says which findings the policy's ``ignore`` covers today; None without one."""
         return ignored(self.policy, self.state, self.now)
+
+    def doubt(self, rules: list[Rule[Any]], finding: Finding | None) -> None:
+        """Let rules speak about the whole answer: the model was not sure of it."""
+        if finding is not None:
+            verdict = ContentVerdict()
+            speaking = [rule for rule in rules if looks_at(rule, "assistant", "response")]
+            judge_finding(verdict, speaking, WHOLE_ANSWER, finding, "response", self.state)
+            self.take(verdict)
 
     def take(self, verdict: ContentVerdict) -> None:
         self.decision.findings += verdict.findings
@@ -197,6 +222,20 @@ class Judge:
             self.note(rule.verb, rule.id, "edit", why, rule.enforced)
         if self.decision.verdict != "deny":
             self.decision.edits += verdict.edits
+
+    def plant(self) -> None:
+        """Put the canary into the system prompt, once, where a rule wants one."""
+        rules = [rule for rule in self.policy.canaries if rule.act.names(self.call)]
+        speaking = self.applying(rules)
+        if not speaking or self.decision.verdict == "deny":
+            return
+        edit = planting(self.call, self.state.canary(self.call.destination.host))
+        if edit is None:
+            return
+        for rule in speaking:
+            self.note(rule.verb, rule.id, "edit", "a canary is planted", rule.enforced)
+        if any(rule.enforced for rule in speaking):
+            self.decision.edits.append(edit)
 
     def restore(self, leaves: Iterable[Leaf]) -> None:
         """Put the originals of this caller's placeholders back."""
@@ -235,18 +274,6 @@ def note(decision: Decision, reason: Reason) -> None:
     decision.would = stronger(decision.would, reason.verdict)
     if reason.enforced:
         decision.verdict = stronger(decision.verdict, reason.verdict)
-
-
-def ignored(policy: Policy, state: State, now: float) -> Ignored | None:
-    """The policy's ``ignore`` as a question about one finding."""
-    if not policy.ignores:
-        return None
-
-    def covered(finding: Finding, value: str) -> bool:
-        digest = state.digest(finding.type, value)
-        return any(entry.covers(finding, value, digest, now) for entry in policy.ignores)
-
-    return covered
 
 
 def is_signed(zone: Zone, call: Call) -> bool:

@@ -169,7 +169,15 @@ DETECTORS = (
         ),
     ),
 )
-SETTINGS = (*SETTINGS, *STORE, *CALLERS, *DETECTORS)
+LINKS = (
+    Key(
+        "trusted_hosts",
+        "globs",
+        "Hosts whose links and images are no finding of leakage.link, .markdown_image and "
+        ".html_resource: img.example.com, *.example.org.",
+    ),
+)
+SETTINGS = (*SETTINGS, *LINKS, *STORE, *CALLERS, *DETECTORS)
 
 RULE = (
     Key("id", "text", "The rule's name in refusals, records and tests; unique.", required=True),

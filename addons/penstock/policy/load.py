@@ -17,6 +17,7 @@ import yaml
 from penstock.detect import known_types
 from penstock.policy import callers, detectors
 from penstock.policy.conditions import Condition, compile_condition
+from penstock.policy.globs import Globs
 from penstock.policy.keys import RULE, SETTINGS
 from penstock.policy.policy import Policy, Rule, narrower
 from penstock.policy.problem import ConfigError, Problem, allowed_list
@@ -83,6 +84,7 @@ def load(paths: Sequence[Path], known: Sequence[str] | None = None) -> Policy:
         on_store_error=stated.get("on_store_error", "deny"),
         detectors=stated.get("detectors", ()),
         ignores=stated.get("ignore", ()),
+        trusted_hosts=Globs(stated["trusted_hosts"]) if "trusted_hosts" in stated else None,
         rules=tuple(sorted(built, key=lambda rule: rule.id)),  # their order never matters
         hash=digest.hexdigest(),
         files=tuple(str(path) for path in paths),

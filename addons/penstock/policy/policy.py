@@ -9,14 +9,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 from penstock.caller.identity import CallerCheck
+from penstock.detect.calls import CALL_TYPES, CANARY, CONVERSATION, REMEMBERED
+from penstock.detect.canary import Canaries
 from penstock.detect.custom import Custom, custom_probe
 from penstock.detect.probe import Probe
+from penstock.exchange import matches_type
 from penstock.policy.conditions import Condition
 from penstock.policy.decision import Mode
 from penstock.policy.detectors import Ignore
 from penstock.policy.find import Find
+from penstock.policy.globs import Globs
 from penstock.policy.problem import Problem
 from penstock.policy.rules.allow import Allow
+from penstock.policy.rules.canary import Canary
 from penstock.policy.rules.credential import Credential
 from penstock.policy.rules.deny import Deny
 from penstock.policy.rules.limit import Limit
@@ -27,7 +32,7 @@ from penstock.policy.rules.tools import EVERY_SERVER, Tools
 MODE_RANK: dict[Mode, int] = {"observe": 0, "shadow": 1, "enforce": 2}
 OnError = Literal["deny", "allow"]
 OnStoreError = Literal["deny", "local_share", "allow"]
-Act = Allow | Deny | Redact | Limit | Tools | Credential | Route
+Act = Allow | Deny | Redact | Limit | Tools | Credential | Route | Canary
 
 
 @dataclass(slots=True, frozen=True)
@@ -69,6 +74,7 @@ class Policy:
     store: str | None = field(default=None, repr=False)  # may hold a password
     on_store_error: OnStoreError = "deny"
     detectors: tuple[Custom, ...] = ()
+    trusted_hosts: Globs | None = None  # whose links and images carry nothing out
     ignores: tuple[Ignore, ...] = ()
     also_read: tuple[Path, ...] = ()  # files its rules name; their bytes count for the hash too
     warnings: tuple[Problem, ...] = ()
@@ -124,7 +130,25 @@ class Policy:
     def finding_types(self) -> tuple[str, ...]:
         """Every finding type some rule asks for: what the detectors have to look for."""
         wanted = {name for find in self._finds for name in find.types}
+        if CONVERSATION in self.call_types:
+            wanted |= set(REMEMBERED)
         return tuple(sorted(wanted.union(*(rule.act.when_found for rule in self.routes))))
+
+    @cached_property
+    def call_types(self) -> frozenset[str]:
+        """The types that some rule names and that no text alone shows."""
+        named = {name for find in self._finds for name in find.types}
+        return frozenset(name for name in CALL_TYPES if matches_type(tuple(named), name))
+
+    def own_probes(self, canaries: Canaries) -> tuple[Probe, ...]:
+        """The policy's own detectors, and that of the installation's canaries if it is named."""
+        named = CANARY in self.call_types
+        return (*self.custom_probes, *((canaries.probe(),) if named else ()))
+
+    @cached_property
+    def canaries(self) -> tuple[Rule[Canary], ...]:
+        """The canary rules."""
+        return tuple(rule for rule in self.rules if isinstance(rule.act, Canary))
 
     @cached_property
     def custom_probes(self) -> tuple[Probe, ...]:
@@ -133,8 +157,8 @@ class Policy:
 
     @cached_property
     def reads_answers(self) -> bool:
-        """True when some rule looks into answers."""
-        return any(find.response for find in self._finds)
+        """True when some rule looks into answers, or has to remember what is in them."""
+        return any(find.response for find in self._finds) or CONVERSATION in self.call_types
 
     @cached_property
     def named_hosts(self) -> tuple[str, ...]:
@@ -158,7 +182,10 @@ def narrower(mode: Mode, stated: Mode | None) -> Mode:
 
 def _hosts(rules: Iterable[Rule[Any]]) -> Iterable[str]:
     for rule in rules:
-        if isinstance(rule.act, Allow | Deny | Credential | Route) and rule.act.target.hosts:
+        if (
+            isinstance(rule.act, Allow | Deny | Credential | Route | Canary)
+            and rule.act.target.hosts
+        ):
             yield from rule.act.target.hosts.patterns
         elif isinstance(rule.act, Tools) and rule.act.server != EVERY_SERVER:
             yield rule.act.server.split("://", 1)[-1].split("/", 1)[0]

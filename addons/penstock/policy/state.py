@@ -33,6 +33,10 @@ class Estimate:
 Replace = Callable[[Finding, str], str]
 
 
+class Kept(str):
+    """What a ``Replace`` answers for a found value that stays as it is."""
+
+
 class QuotaStore(Protocol):
     """The part of ``meter.Quotas`` a decision uses."""
 
@@ -81,6 +85,15 @@ class State(Protocol):
 
     def scanner(self, types: Sequence[str], replace: Replace, channel: Channel) -> ChannelScanner:
         """A scanner for a channel, by its zone; ``replace``'s text stands for what it finds."""
+
+    def canary(self, host: str) -> str:
+        """The marker planted in this caller's system prompts to ``host``."""
+
+    def learn(self, type_name: str, value: str, zone: Zone) -> None:
+        """Remember, as a keyed hash, that this caller's conversation has ``value``."""
+
+    def knows(self, value: str) -> bool:
+        """True when this caller's conversation has ``value``, and the user did not give it."""
 
     def estimate(self, call: Call) -> Estimate:
         """What this call is expected to use."""

@@ -10,8 +10,10 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from penstock.detect.calls import LOW_LOGPROB
 from penstock.exchange import HttpAnswer
 from penstock.mcp import EventFilter
+from penstock.policy.answer import doubt
 from penstock.policy.decision import Decision, Reason
 from penstock.proxy.call import LiveCall
 from penstock.proxy.capture import decoded_body
@@ -115,7 +117,9 @@ class AnswerTransform:
         try:
             if self.stream is not None:
                 rest = self.stream.feed(self.messages.end()) if self.messages is not None else []
-                return self.stopped(rest + self.stream.end())
+                out = self.stopped(rest + self.stream.end())
+                self.doubted()
+                return out
             return self.judged() if self.whole else []
         finally:
             self.live.own_seconds += time.perf_counter() - began
@@ -123,6 +127,13 @@ class AnswerTransform:
     def break_off(self) -> list[bytes]:
         """A stream's events are whole and can be judged; half a document cannot."""
         return self.end() if self.stream is not None else []
+
+    def doubted(self) -> None:
+        """Tell of an answer the model was not sure of, where a rule asks."""
+        policy, live = self.governance.policy, self.live
+        if LOW_LOGPROB in policy.call_types and live.answer_decision is not None:
+            state = self.governance.state_for(live.call.caller)
+            doubt(policy, live.call, state, time.time(), live.answer_decision)
 
     def filtered(self, chunk: bytes) -> bytes:
         """The chunk without what an MCP server may not say to this caller."""

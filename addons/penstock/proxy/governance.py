@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 from penstock.caller import ProcessFinder
 from penstock.destinations import is_ai, matches
 from penstock.detect import Detectors
+from penstock.detect.canary import Canaries
+from penstock.detect.conversation import Conversations
 from penstock.detect.memo import Memo
 from penstock.detect.placeholders import Vault
 from penstock.detect.stream import prepare
@@ -84,6 +86,8 @@ class Governance:
         self.approvals = approvals
         self.can_record = can_record  # False while the audit log cannot be written
         self.vault = Vault(keys.placeholders)
+        self.canaries = Canaries(keys.digest)
+        self.conversations = Conversations(keys.digest)
         self.memory = Memory()
         self.estimator = Estimator()
         self.board = Board()
@@ -106,7 +110,7 @@ class Governance:
         self.policy = policy.with_mode(self.mode) if self.mode else policy
         # Secrets are looked for under every policy: nothing recorded may hold one.
         wanted = sorted({*self.policy.finding_types, *ALWAYS_FOUND})
-        self.detectors = Detectors(wanted, self.policy.custom_probes)
+        self.detectors = Detectors(wanted, self.policy.own_probes(self.canaries))
         self.detectors.scan(WARM_TEXT)  # the first text of a process costs milliseconds more
         if self.policy.reads_answers:
             prepare(self.detectors, self.policy.finding_types)
@@ -291,6 +295,15 @@ class CallState:
     def scanner(self, types: Sequence[str], replace: Replace, channel: Channel) -> ChannelScanner:
         detectors = self.governance.detectors
         return stream_scanner(detectors, types, replace, channel.nested, channel.zone)
+
+    def canary(self, host: str) -> str:
+        return self.governance.canaries.of(self.caller_key, host)
+
+    def learn(self, type_name: str, value: str, zone: Zone) -> None:
+        self.governance.conversations.learn(self.caller_key, type_name, value, zone)
+
+    def knows(self, value: str) -> bool:
+        return self.governance.conversations.knows(self.caller_key, value)
 
     def estimate(self, call: Call) -> Estimate:
         return self.governance.estimate(self.caller_key, call)

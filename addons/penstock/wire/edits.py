@@ -154,7 +154,8 @@ def _cut(literal: bytes, cuts: list[Cut]) -> bytes:
 def merge(cuts: Iterable[tuple[int, int, str]]) -> list[tuple[int, int, str]]:
     """Cuts in order and apart: one that overlaps an earlier one only widens it."""
     merged: list[tuple[int, int, str]] = []
-    for start, end, text in sorted(cuts, key=lambda cut: (cut[0], -cut[1])):
+    # What is put in at a place stands before what is taken out from there on.
+    for start, end, text in sorted(cuts, key=lambda cut: (cut[0], cut[1] > cut[0], -cut[1])):
         if merged and start < merged[-1][1]:
             first, last, kept = merged[-1]
             merged[-1] = (first, max(last, end), kept)

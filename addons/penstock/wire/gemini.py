@@ -26,6 +26,7 @@ from penstock.wire.gemini_content import (
 )
 from penstock.wire.gemini_stream import GeminiReader, block_reason, unwrapped
 from penstock.wire.json_family import JsonFamily, sniff
+from penstock.wire.logprobs import note
 from penstock.wire.loose import as_dict, as_list, as_text
 from penstock.wire.zones import Mark, Marks
 
@@ -192,6 +193,7 @@ def read_generated(exchange: Exchange, document: dict[str, Any], marks: Marks) -
         message = read_content(content, (*path, "content"), marks, "assistant")
         message.finish_reason = as_text(as_dict(candidate).get("finishReason"))
         answer.messages.append(message)
+        note(answer, as_dict(candidate).get("avgLogprobs"))
     blocked = block_reason(response)
     if blocked:
         answer.messages.append(read_content({}, (), {}, "assistant"))

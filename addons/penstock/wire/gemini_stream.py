@@ -14,6 +14,7 @@ from penstock.wire.family import Channel, Delta
 from penstock.wire.gemini_content import pick, read_error, read_part, read_usage
 from penstock.wire.growing import Growing
 from penstock.wire.json_family import started_answer, string_deltas
+from penstock.wire.logprobs import note
 from penstock.wire.loose import as_dict, as_list, as_text
 from penstock.wire.zones import Mark, Marks
 
@@ -68,6 +69,7 @@ class GeminiReader:
         index = index if isinstance(index, int) and 0 <= index < CANDIDATES_MAX else 0
         message = self._message(index)
         message.finish_reason = as_text(candidate.get("finishReason")) or message.finish_reason
+        note(self.answer, candidate.get("avgLogprobs"))
         marks[path] = Mark("assistant")
         marks[(*path, "groundingMetadata")] = Mark("tool_result")
         marks[(*path, "content", "role")] = SEALED

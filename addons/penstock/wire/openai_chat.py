@@ -14,6 +14,7 @@ from penstock.exchange import Answer, Destination, Exchange, HttpRequest, Leaf, 
 from penstock.wire import json_leaves
 from penstock.wire.family import AnswerReader, Family
 from penstock.wire.json_spans import insert_member, replace_value
+from penstock.wire.logprobs import note_choice
 from penstock.wire.loose import as_dict, as_dicts, as_text, at
 from penstock.wire.openai_chat_stream import ChatReader
 from penstock.wire.openai_content import read_content, read_message, read_tools
@@ -41,6 +42,8 @@ class ChatCompletions(OpenAIFamily):
             message = read_message({"role": "assistant", **as_dict(choice.get("message"))})
             message.finish_reason = as_text(choice.get("finish_reason")) or None
             answer.messages.append(message)
+            if choice.get("logprobs"):
+                note_choice(answer, choice["logprobs"])
         usage = document.get("usage") or at(document, "x_groq", "usage")
         if isinstance(usage, dict):
             answer.usage = read_usage(usage)
@@ -97,6 +100,8 @@ class Completions(OpenAIFamily):
             message = Message("assistant", read_content(choice.get("text")))
             message.finish_reason = as_text(choice.get("finish_reason")) or None
             answer.messages.append(message)
+            if choice.get("logprobs"):
+                note_choice(answer, choice["logprobs"])
         usage = document.get("usage")
         if isinstance(usage, dict):
             answer.usage = read_usage(usage)

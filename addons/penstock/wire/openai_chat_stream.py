@@ -15,6 +15,7 @@ from penstock.exchange import Exchange, Message, Part, Path, Zone
 from penstock.wire.family import Channel, Delta
 from penstock.wire.json_family import started_answer
 from penstock.wire.json_leaves import walk
+from penstock.wire.logprobs import note_choice
 from penstock.wire.loose import as_dict, as_list, as_text
 from penstock.wire.openai_content import tool_call
 from penstock.wire.openai_family import ZONES, error_in, read_usage
@@ -167,7 +168,10 @@ class ChatReader:
             else:
                 state = self._choices[index] = _Choice(index)
         base: Path = ("choices", position)
-        shadows: tuple[Path, ...] = ((*base, "logprobs"),) if choice.get("logprobs") else ()
+        shadows: tuple[Path, ...] = ()
+        if choice.get("logprobs"):
+            shadows = ((*base, "logprobs"),)
+            note_choice(self.answer, choice["logprobs"])
         delta = choice.get("delta")
         if type(delta) is dict:
             self._read_delta(state, delta, (*base, "delta"), shadows, deltas)

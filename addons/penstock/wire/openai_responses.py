@@ -14,6 +14,7 @@ from typing import Any
 from penstock.exchange import Answer, Destination, Exchange, HttpRequest, Leaf, Message
 from penstock.wire.family import AnswerReader, Family, Refusal
 from penstock.wire.json_family import sse_event
+from penstock.wire.logprobs import note_tokens
 from penstock.wire.loose import as_count, as_dicts, as_list, as_text, at
 from penstock.wire.openai_content import read_tools
 from penstock.wire.openai_family import OpenAIFamily, error_document, read_usage
@@ -57,6 +58,9 @@ class Responses(OpenAIFamily):
     def fill_answer(self, exchange: Exchange, answer: Answer, document: dict[str, Any]) -> None:
         """One message of all output items; the status is the finish reason."""
         fill_response(answer, document)
+        for item in as_dicts(document.get("output")):
+            for part in as_dicts(item.get("content")):
+                note_tokens(answer, part.get("logprobs"))
 
     def answer_leaves(self, document: Any) -> list[Leaf]:
         """The strings; log probabilities repeat the text beside them."""

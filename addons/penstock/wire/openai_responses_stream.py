@@ -14,6 +14,7 @@ from penstock.exchange import Exchange, Message, Part, Path, Zone
 from penstock.wire.family import Channel, Delta
 from penstock.wire.json_family import started_answer
 from penstock.wire.json_leaves import walk
+from penstock.wire.logprobs import note_tokens
 from penstock.wire.loose import as_dict, as_list, as_text
 from penstock.wire.openai_family import ZONES, error_in, read_usage
 from penstock.wire.openai_items import read_answer_items, read_item
@@ -143,7 +144,10 @@ class ResponsesReader:
             if channel not in self._texts:
                 self._texts[channel] = StringIO()
             self._texts[channel].write(text)
-        shadows: tuple[Path, ...] = (("logprobs",),) if document.get("logprobs") else ()
+        shadows: tuple[Path, ...] = ()
+        if document.get("logprobs"):
+            shadows = (("logprobs",),)
+            note_tokens(self.answer, document["logprobs"])
         return [Delta(channel, ("delta",), text, False, False, shadows)]
 
     def _done(self, field: str, document: dict[str, Any]) -> list[Delta]:
