@@ -34,18 +34,22 @@ rules:
   - id: small-things
     tools: {{server: "https://{HOST}/small/*", max_argument_bytes: 200, max_result_bytes: 3000}}
   - id: public-files-only
-    when: mcp.tool == "read_file" && (!has(args.path) ||
-      !args.path.startsWith("/srv/public/") || args.path.contains(".."))
+    when: mcp.tool == "read_file" && !path_within(args.path, "/srv/public")
     tools: {{server: "https://{HOST}/files/*", deny: [read_file]}}
   - id: own-hosts-only
-    when: mcp.tool == "fetch" && (!has(args.url) ||
-      !args.url.matches("^https://[a-z0-9-]+[.]example[.]com(/|$)"))
+    when: mcp.tool == "fetch" && (!args.url.startsWith("https://") ||
+      !url_host(args.url).endsWith(".example.com"))
     tools: {{server: "https://{HOST}/files/*", deny: [fetch]}}
+  - id: reading-only
+    when: mcp.tool == "query" && !sql_read_only(args.sql, "postgres")
+    tools: {{server: "https://{HOST}/files/*", deny: [query]}}
   - id: two-a-minute
     limit: {{tool_calls: 2, every: 1m, per: [tool]}}
     when: call.path.startsWith("/often/")
   - id: a-person-agrees
-    tools: {{server: "https://{HOST}/asking/*", approve: [pay*]}}
+    tools: {{server: "https://{HOST}/asking/*", approve: [pay*], hold: 1s}}
+  - id: a-person-is-awaited
+    tools: {{server: "https://{HOST}/holding/*", approve: [pay*], hold: 1m}}
   - id: a-model-asked
     tools: {{server: "https://{HOST}/asked/*", require: model_request}}
   - id: no-orders-from-servers

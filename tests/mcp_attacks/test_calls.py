@@ -17,7 +17,7 @@ from tests.mcp_attacks.test_results import TOKEN
 @pytest.fixture(autouse=True)
 def obliging(server: Hostile) -> None:
     """Every path answers every tool call."""
-    for name in ("open", "files", "small", "often", "asking", "asked"):
+    for name in ("holding", "open", "files", "small", "often", "asking", "asked"):
         server.says[f"/{name}/mcp"] = {"tools/call": text_result("done")}
 
 
@@ -76,13 +76,22 @@ def test_a_smuggled_header_is_refused(wire: Wire, server: Hostile, header: dict[
         ("fetch", {"url": "https://evil.example/?www.example.com/"}, False),
         ("fetch", {"url": "https://www.example.com@evil.example/"}, False),
         ("fetch", {"url": "http://www.example.com/a"}, False),
+        ("read_file", {"path": "/srv/public/%2e%2e/%2e%2e/etc/passwd"}, False),
+        ("fetch", {"url": "https://www.example.com\\@evil.example/"}, False),
+        ("query", {"sql": "SELECT name FROM people WHERE note = 'drop table'"}, True),
+        ("query", {"sql": "SELECT 1; DROP TABLE people"}, False),
+        ("query", {"sql": "WITH x AS (DELETE FROM people RETURNING *) SELECT * FROM x"}, False),
+        ("query", {"sql": "SELECT * INTO copy FROM people"}, False),
+        ("query", {"sql": "SELECT pg_read_file('/etc/passwd')"}, False),
+        ("query", {"sql": "SELECT 1 /*! ; DROP TABLE people */"}, False),
+        ("query", {"sql": ["SELECT 1"]}, False),
         ("other", {"path": "/etc/passwd"}, True),
     ],
 )
 def test_conditions_on_arguments(
     wire: Wire, server: Hostile, tool: str, arguments: dict[str, object], allowed: bool
 ) -> None:
-    """Paths by beginning, URLs by host; what is missing or of another type is refused."""
+    """Paths, URLs and SQL; what is missing, of another type or undecidable is refused."""
     before = len(server.seen)
     answer = wire.call("/files/mcp", tool, arguments)
     assert (len(server.seen) > before) == allowed
@@ -132,7 +141,7 @@ def test_a_person_agrees_to_one_call(wire: Wire, server: Hostile, proxy: Penstoc
     assert "ticket" in refused(wire.call("/asking/mcp", "pay", arguments))
     assert len(server.seen) == before + 1
     command("deny", ticket)
-    assert "ticket" in refused(wire.call("/asking/mcp", "pay", arguments))
+    assert "said no" in refused(wire.call("/asking/mcp", "pay", arguments))
     assert wire.call("/asking/mcp", "look")["result"] == text_result("done")
 
 

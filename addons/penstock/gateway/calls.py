@@ -19,7 +19,7 @@ from penstock.proxy.call import LiveCall, new_id
 from penstock.proxy.govern import Govern
 from penstock.proxy.governance import Governance
 from penstock.proxy.judge import Judged, judge
-from penstock.proxy.mcp_promises import keep_promises
+from penstock.proxy.mcp_promises import hold, keep_promises
 from penstock.proxy.offload import OFFLOADED_BYTES, ThreadState, offload
 from penstock.proxy.report import Report
 from penstock.proxy.settle import Settle
@@ -89,6 +89,9 @@ class Calls:
                 self._govern.decide(live, governance.state_for(caller))
             if live.decision.pending:
                 await self._govern.ask(live)
+        if live.decision.hold_seconds and await hold(governance, live, lambda: live.settled):
+            await self._govern.decide_again(live)
+        with live.own_time():
             mcp = live.call.exchange.mcp
             if mcp is not None and mcp.tool is not None:
                 keep_promises(governance, live)

@@ -1,17 +1,23 @@
 """Calls that wait for a person: one small file each, in a folder only the proxy's user reads.
 
 A ticket stands for one call exactly: caller, server, tool, arguments and policy are in it (a
-hash made by the policy). A yes is good for one call and for a short time. The file names what
-a person has to know, never the arguments: those may hold secrets; the ticket binds them.
+keyed hash made by the policy). A yes is good for one call and for a short time. The file names
+what a person has to know, never the arguments: those may hold secrets; the ticket binds them.
+
+Files, because several processes share them (proxies, gateways, the command a person types),
+because they outlive a restart, and because who may write them is a matter of the folder alone.
 """
 
 from __future__ import annotations
 
+import asyncio
+import fcntl
 import json
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -21,6 +27,9 @@ LIFE_SECONDS = 900.0
 APPROVALS = "approvals"  # the folder, below the state directory
 # More open tickets than a person would read; the oldest stay, new ones are not written.
 OPEN_MAX = 200
+# Calls held open at one time, each with a connection and a look at its file four times a second.
+HELD_MAX = 64
+LOOK_SECONDS = 0.25
 _TICKET = re.compile(r"[0-9a-f]{16}")
 
 Standing = Literal["open", "approved", "denied"]
@@ -40,18 +49,53 @@ class Approval:
     standing: Standing = "open"
 
 
+@dataclass(slots=True, frozen=True)
+class Announce:
+    """Where new tickets are announced, and the file with what that is signed with."""
+
+    url: str
+    secret_file: str
+    ca: str = ""
+
+
 class Approvals:
     """The tickets in ``folder``, which is made when the first one is asked for."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.held = 0  # calls that wait here
 
-    def ask(self, approval: Approval) -> None:
-        """Put a ticket up, unless it already stands there or there are too many."""
-        if self.get(approval.ticket) is not None or len(list(self.all())) >= OPEN_MAX:
-            return
+    def ask(self, approval: Approval) -> bool:
+        """Put a ticket up, unless it already stands there or there are too many: then False."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._write(approval)
+        with self._locked():
+            if self.get(approval.ticket) is not None or len(list(self.all())) >= OPEN_MAX:
+                return False
+            self._write(approval)
+        return True
+
+    async def wait(
+        self, ticket: str, seconds: float, gone: Callable[[], bool]
+    ) -> Literal["approved", "denied"] | None:
+        """The person's answer; None when there is none: the time is over, the ticket was used,
+        the caller is ``gone``, or too many calls wait already.
+        """
+        if self.held >= HELD_MAX:
+            return None
+        end = time.monotonic() + seconds
+        self.held += 1
+        try:
+            while not gone():
+                found = self.get(ticket)
+                if found is not None and found.standing != "open":
+                    return found.standing
+                left = end - time.monotonic()
+                if found is None or left <= 0:
+                    return None  # another call used it, or nobody answered
+                await asyncio.sleep(min(LOOK_SECONDS, left))
+            return None
+        finally:
+            self.held -= 1
 
     def get(self, ticket: str) -> Approval | None:
         """The ticket, None when there is none or its time is over."""
@@ -75,11 +119,14 @@ class Approvals:
 
     def answer(self, ticket: str, standing: Standing) -> Approval | None:
         """A person's yes or no; None when there is no such ticket."""
-        approval = self.get(ticket)
-        if approval is None:
+        if not self.folder.is_dir():
             return None
-        answered = replace(approval, standing=standing, until=time.time() + LIFE_SECONDS)
-        self._write(answered)
+        with self._locked():
+            approval = self.get(ticket)
+            if approval is None:
+                return None
+            answered = replace(approval, standing=standing, until=time.time() + LIFE_SECONDS)
+            self._write(answered)
         return answered
 
     def approved(self, ticket: str) -> bool:
@@ -89,11 +136,23 @@ class Approvals:
 
     def use(self, ticket: str) -> bool:
         """The call is being made: the yes is used up. False when it was already."""
-        try:
-            self._file(ticket).unlink()
-        except OSError:
+        if not self.folder.is_dir():
             return False
+        with self._locked():
+            if not self.approved(ticket):
+                return False
+            self._file(ticket).unlink()
         return True
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """One at a time, over all processes: a yes must not be written over its use."""
+        handle = os.open(self.folder / ".lock", os.O_WRONLY | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
 
     def _file(self, ticket: str) -> Path:
         return self.folder / f"{ticket}.json"

@@ -42,6 +42,7 @@ def decide(policy: Policy, call: Call, state: State, now: float) -> Decision:
     limits(judge)
     if judge.decision.verdict == "deny":
         judge.decision.route = None
+        judge.hold()
     return judge.decision
 
 

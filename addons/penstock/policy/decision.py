@@ -66,3 +66,4 @@ class Decision:
     failures: list[str] = field(default_factory=list)  # rules that could not be evaluated
     policy_hash: str = ""
     ticket: str = ""  # under which a person may allow the refused call
+    hold_seconds: int = 0  # how long it may wait for that person, if that is all it lacks

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from hashlib import blake2b
 from typing import NamedTuple
 
 from penstock.exchange import Caller, Exchange, McpCall
@@ -18,7 +17,6 @@ from penstock.policy.state import State
 CALL = "tools/call"
 # Names come from callers and servers; a longer one is not repeated whole.
 NAME_CHARACTERS_MAX = 80
-TICKET_BYTES = 8
 # Which feature a method belongs to, by its beginning; what is not here is always allowed.
 FEATURE_OF = {
     "sampling/": "sampling",
@@ -129,7 +127,7 @@ def _call_refused(
     if act.require == "model_request" and not state.memory.was_asked(asker(call.caller), tool):
         return Denial(rule, "no model asked for this call")
     if act.approve is not None and act.approve.match(tool):
-        ticket = ticket_of(call, mcp, state.caller_key, policy_hash)
+        ticket = ticket_of(call, mcp, state, policy_hash)
         if not state.approved(ticket):
             return Denial(
                 rule, f"the call needs a person's approval, ticket {ticket}", False, ticket
@@ -137,11 +135,13 @@ def _call_refused(
     return None
 
 
-def ticket_of(call: Call, mcp: McpCall, caller_key: str, policy_hash: str) -> str:
-    """The one call an approval is for: caller, server, tool, arguments and policy together."""
-    bound = [caller_key, server_url(call), mcp.tool, mcp.arguments, policy_hash]
-    text = json.dumps(bound, sort_keys=True).encode()
-    return blake2b(text, digest_size=TICKET_BYTES).hexdigest()
+def ticket_of(call: Call, mcp: McpCall, state: State, policy_hash: str) -> str:
+    """The one call an approval is for: caller, server, tool, arguments and policy together.
+
+    Keyed, so that nobody can try out what the arguments might have been.
+    """
+    bound = [state.caller_key, server_url(call), mcp.tool, mcp.arguments, policy_hash]
+    return state.digest("approval", json.dumps(bound, sort_keys=True))
 
 
 def _task_tool(exchange: Exchange, state: State, url: str) -> str | None:

@@ -30,6 +30,7 @@ from penstock.policy.refusals import policy_refusal, text
 from penstock.policy.rules.allow import Allow
 from penstock.policy.rules.canary import planting
 from penstock.policy.rules.deny import Deny
+from penstock.policy.rules.tools import Tools
 from penstock.policy.state import State
 from penstock.wire.edits import Edit
 from penstock.wire.family import Refusal
@@ -53,6 +54,7 @@ class Judge:
         self.decision = Decision(policy_hash=policy.hash)
         self.context: Any = None
         self.leaves = False  # a route takes the call away from the destination it was meant for
+        self.waits: list[Rule[Tools]] = []  # that ask for a person's yes
         self.keyless = False  # and the caller's key stays behind
 
     # ------------------------------------------------------------------ which rules
@@ -176,9 +178,17 @@ class Judge:
             return
         rules = self.applying(self.policy.tools)
         for denial in tool_denials(rules, self.call, self.state, self.policy.hash):
-            if denial.ticket and denial.rule.enforced and self.decision.refusal is None:
-                self.decision.ticket = denial.ticket
+            if denial.ticket and denial.rule.enforced:
+                self.waits.append(denial.rule)
+                if self.decision.refusal is None:
+                    self.decision.ticket = denial.ticket
             self.deny(denial.rule, denial.why, denial.hidden)
+
+    def hold(self) -> None:
+        """Say how long the call may wait for a person, where nothing else refuses it."""
+        denials = [r for r in self.decision.reasons if r.enforced and r.verdict == "deny"]
+        if self.waits and len(denials) == len(self.waits):
+            self.decision.hold_seconds = min(rule.act.hold_seconds for rule in self.waits)
 
     # ------------------------------------------------------------------ content
 

@@ -177,7 +177,21 @@ LINKS = (
         ".html_resource: img.example.com, *.example.org.",
     ),
 )
-SETTINGS = (*SETTINGS, *LINKS, *STORE, *CALLERS, *DETECTORS)
+APPROVALS = (
+    Key(
+        "approvals",
+        "section",
+        "How a person hears of calls that wait for a yes (tools: approve).",
+        keys=(
+            Key("webhook", "text", "The URL each ticket is posted to.", required=True),
+            Key(
+                "secret_file", "text", "The file with the secret it is signed with.", required=True
+            ),
+            Key("ca", "text", "A PEM file trusted for that URL."),
+        ),
+    ),
+)
+SETTINGS = (*SETTINGS, *LINKS, *STORE, *CALLERS, *DETECTORS, *APPROVALS)
 
 RULE = (
     Key("id", "text", "The rule's name in refusals, records and tests; unique.", required=True),

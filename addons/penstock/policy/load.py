@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from penstock.detect import known_types
-from penstock.policy import callers, detectors
+from penstock.policy import announcements, callers, detectors
 from penstock.policy.conditions import Condition, compile_condition
 from penstock.policy.globs import Globs
 from penstock.policy.keys import RULE, SETTINGS
@@ -80,6 +80,7 @@ def load(paths: Sequence[Path], known: Sequence[str] | None = None) -> Policy:
         unknown_api=stated.get("unknown_api", "scan"),
         stream_usage=stated.get("stream_usage", "ask"),
         callers=stated.get("callers"),
+        announce=stated.get("approvals"),
         store=stated.get("store"),
         on_store_error=stated.get("on_store_error", "deny"),
         detectors=stated.get("detectors", ()),
@@ -111,6 +112,8 @@ def read_file(
             value = reader.value(value_node, known[name], name)
             if name == "callers" and isinstance(value, Section):
                 value = callers.build(value)
+            if name == "approvals" and isinstance(value, Section):
+                value = announcements.build(value)
             if name in ("detectors", "ignore"):
                 value = detectors.build(name, value)
             place = Problem(reader.file, line_of(key_node), name, "")

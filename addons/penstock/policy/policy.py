@@ -14,6 +14,7 @@ from penstock.detect.canary import Canaries
 from penstock.detect.custom import Custom, custom_probe
 from penstock.detect.probe import Probe
 from penstock.exchange import matches_type
+from penstock.mcp.approvals import Announce
 from penstock.policy.conditions import Condition
 from penstock.policy.decision import Mode
 from penstock.policy.detectors import Ignore
@@ -71,6 +72,7 @@ class Policy:
     hash: str
     files: tuple[str, ...] = ()
     callers: CallerCheck | None = None  # how callers prove who they are
+    announce: Announce | None = None  # who hears of calls that wait for a person
     store: str | None = field(default=None, repr=False)  # may hold a password
     on_store_error: OnStoreError = "deny"
     detectors: tuple[Custom, ...] = ()

@@ -12,6 +12,7 @@ from collections.abc import Awaitable
 from functools import partial
 
 from mitmproxy import http
+from mitmproxy.connection import ConnectionState
 
 from penstock.exchange import HttpAnswer
 from penstock.mcp import follow_edits
@@ -22,7 +23,7 @@ from penstock.policy.mcp_answer import McpAnswer
 from penstock.proxy.call import LiveCall, call_of
 from penstock.proxy.cut import cutting
 from penstock.proxy.governance import CallState, Governance
-from penstock.proxy.mcp_promises import keep_promises
+from penstock.proxy.mcp_promises import hold, keep_promises
 from penstock.proxy.offload import OFFLOADED_BYTES, ThreadState, offload
 from penstock.proxy.worth_judging import worth_judging
 from penstock.wire import edits
@@ -59,6 +60,8 @@ class Govern:
             self.decide(live, state)
             if live.decision.pending:
                 return self.govern_asking(live, flow)
+            if live.decision.hold_seconds:
+                return self.govern_held(live, flow)
             self.act(live, flow)
         return None
 
@@ -70,8 +73,29 @@ class Govern:
             await offload(self.decide, live, state)
             if live.decision.pending:
                 await self.ask(live)
-            if not live.settled:
+        if live.decision.hold_seconds:
+            await self.govern_held(live, flow)
+        elif not live.settled:
+            with live.own_time():
                 self.act(live, flow)
+
+    async def govern_held(self, live: LiveCall, flow: http.HTTPFlow) -> None:
+        """The same for a call that lacks nothing but a person's yes."""
+
+        def gone() -> bool:
+            return live.settled or not flow.client_conn.state & ConnectionState.CAN_READ
+
+        if await hold(self.governance, live, gone):
+            await self.decide_again(live)
+        if not live.settled:
+            self.act(live, flow)
+
+    async def decide_again(self, live: LiveCall) -> None:
+        """Decide about a call a person said yes to: policy and limits may have changed."""
+        with live.own_time():
+            self.decide(live, self.governance.state_for(live.call.caller))
+            if live.decision.pending:
+                await self.ask(live)
 
     async def govern_asking(self, live: LiveCall, flow: http.HTTPFlow) -> None:
         """The same for a call whose shared limits are not leased yet, or nearly used up."""

@@ -25,7 +25,7 @@ from penstock.detect.placeholders import Vault
 from penstock.detect.stream import prepare
 from penstock.detect.stream import scanner as stream_scanner
 from penstock.exchange import Caller, Finding, Usage, Workload, Zone
-from penstock.mcp.approvals import Approvals
+from penstock.mcp.approvals import Announce, Approvals
 from penstock.mcp.memory import Memory
 from penstock.meter.estimator import Estimator, output_cap
 from penstock.meter.prices import Prices
@@ -46,6 +46,7 @@ from penstock.wire.family import Channel
 
 if TYPE_CHECKING:
     from penstock.caller.identity import CallerCheck
+    from penstock.mcp.announce import Announcer
     from penstock.proxy.authenticate import Authentication
     from penstock.route.credentials.store import Credentials
 
@@ -100,6 +101,7 @@ class Governance:
         self.wishes: OrderedDict[tuple[str, int], Wish] = OrderedDict()
         self._credentials: Credentials | None = None
         self.authentication: Authentication | None = None
+        self.announcer: Announcer | None = None
         self.callers_refused = 0  # did not prove who they are
         self.certificates: dict[str, bytes] = {}  # client connection id -> its certificate
         self.last_state: tuple[Caller, CallState] | None = None
@@ -120,6 +122,7 @@ class Governance:
         self.governs_other = governs_other(self.policy)
 
         self.authenticate(self.policy.callers)
+        self.announce_to(self.policy.announce)
         if self._credentials is not None:
             self._credentials.keep({rule.act.spec for rule in self.policy.credentials})
 
@@ -141,6 +144,15 @@ class Governance:
         """A connection was opened with this certificate. What is not kept proves nothing."""
         if len(self.certificates) < CERTIFICATES_MAX:
             self.certificates[client_id] = certificate
+
+    def announce_to(self, to: Announce | None) -> None:
+        """Tell somebody else, or nobody, of calls that wait for a person."""
+        if to is None:
+            self.announcer = None
+        elif self.announcer is None or self.announcer.to != to:
+            from penstock.mcp.announce import Announcer
+
+            self.announcer = Announcer(to)
 
     @property
     def credentials(self) -> Credentials:

@@ -7,16 +7,19 @@ so that deciding stays without effects.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from dataclasses import replace
 
 from penstock.mcp.approvals import LIFE_SECONDS, Approval
 from penstock.policy.decision import Reason
 from penstock.policy.grants import asker, ticket_of
-from penstock.policy.refusals import policy_refusal
+from penstock.policy.refusals import policy_refusal, text
 from penstock.policy.rules.tools import server_url
 from penstock.proxy.call import LiveCall
-from penstock.proxy.governance import Governance, caller_key
+from penstock.proxy.governance import Governance
 
 NAMES_MAX = 20  # argument names a person is shown
+NAME_CHARACTERS_MAX = 200  # longer ones are no names
 
 
 def keep_promises(governance: Governance, live: LiveCall) -> None:
@@ -25,8 +28,8 @@ def keep_promises(governance: Governance, live: LiveCall) -> None:
     assert mcp is not None and mcp.tool is not None  # asked for tool calls
     if decision.verdict == "deny":
         mcp.notes += [one.message for one in decision.reasons if one.verb == "tools"]
-        if decision.ticket and decision.refusal is not None:
-            governance.approvals.ask(approval(governance, live, decision.refusal.rule))
+        if decision.ticket:
+            put_up(governance, live)
         return
     policy, url = governance.policy, server_url(live.call)
     for rule in policy.tools:
@@ -34,8 +37,7 @@ def keep_promises(governance: Governance, live: LiveCall) -> None:
         asks = act.approve is not None and act.approve.match(mcp.tool) and act.speaks_of(url)
         if not asks or not rule.enforced:
             continue
-        key = caller_key(live.call.caller)
-        ticket = ticket_of(live.call, mcp, key, policy.hash)
+        ticket = ticket_of(live.call, mcp, governance.state_for(live.call.caller), policy.hash)
         if governance.approvals.approved(ticket) and not governance.approvals.use(ticket):
             why = "the approval was used by another call"
             decision.verdict = decision.would = "deny"
@@ -45,17 +47,49 @@ def keep_promises(governance: Governance, live: LiveCall) -> None:
     governance.memory.was_asked(asker(live.call.caller), mcp.tool, take=True)
 
 
+async def hold(governance: Governance, live: LiveCall, gone: Callable[[], bool]) -> bool:
+    """Wait for a person where that is all the call lacks; True when it is to be decided again.
+
+    Else the decision stands: refused with the ticket, or because the person said no.
+    """
+    decision = live.decision
+    put_up(governance, live)
+    answer = await governance.approvals.wait(decision.ticket, decision.hold_seconds, gone)
+    decision.hold_seconds = 0
+    if gone():
+        return False  # whoever comes back with the same call finds the person's answer
+    if answer == "denied" and decision.refusal is not None:
+        why = "a person was asked, and said no"
+        decision.refusal = replace(decision.refusal, message=text(decision.refusal.rule, why, None))
+    return answer == "approved"
+
+
+def put_up(governance: Governance, live: LiveCall) -> None:
+    """Put the call's ticket up, and announce it where the policy says so."""
+    if live.decision.refusal is None:
+        return
+    asked = approval(governance, live, live.decision.refusal.rule)
+    if governance.approvals.ask(asked) and governance.announcer is not None:
+        governance.announcer.announce(asked, governance.policy.hash)
+
+
 def approval(governance: Governance, live: LiveCall, rule: str) -> Approval:
-    """What a person is shown about the call."""
+    """What a person is shown about the call: names, and of those none that holds a secret."""
     caller, mcp = live.call.caller, live.call.exchange.mcp
     assert mcp is not None  # see keep_promises
     names = mcp.arguments if isinstance(mcp.arguments, dict) else {}
+
+    def shown(name: str | None) -> str:
+        known = name or ""
+        hide = len(known) > NAME_CHARACTERS_MAX or governance.detectors.scan(known)
+        return "(not shown)" if hide else known
+
     return Approval(
         ticket=live.decision.ticket,
-        server=server_url(live.call),
-        tool=mcp.tool or "",
-        arguments=tuple(sorted(names)[:NAMES_MAX]),
-        caller=caller.user or caller.agent or caller.workload.name or "",
+        server=shown(server_url(live.call)),
+        tool=shown(mcp.tool),
+        arguments=tuple(shown(name) for name in sorted(names)[:NAMES_MAX]),
+        caller=shown(caller.user or caller.agent or caller.workload.name),
         rule=rule,
         until=time.time() + LIFE_SECONDS,
     )

@@ -29,6 +29,10 @@ EVERY_SERVER = "*"
 FEATURES = (
     "sampling", "elicitation", "roots", "completion", "logging", "tasks", "subscriptions",
 )  # fmt: skip
+# How long a call waits for a person before it is refused with a ticket. Clients give up on their
+# own after a minute (TypeScript) or five (Python), and then nobody reads the refusal.
+HOLD_SECONDS = 45
+HOLD_SECONDS_MAX = 600
 # A rule says something with at least one of these.
 EFFECTS = (
     "allow", "deny", "resources", "prompts", "features",
@@ -64,6 +68,7 @@ class Tools:
     pins: Locked | None = None
     on_change: OnChange = "deny"
     approve: Globs | None = None
+    hold_seconds: int = HOLD_SECONDS
     require: Literal["model_request"] | None = None
     refuse: Form = "advise"
 
@@ -111,6 +116,10 @@ def build(section: Section) -> Tools | None:
     for name in ("deny", "approve"):
         if values.get(name) == ():
             section.report(f"an empty list {_EMPTY[name]} nothing", name)
+    if "hold" in values and "approve" not in section.lines:
+        section.report("has no effect without 'approve'", "hold")
+    if values.get("hold", 0) > HOLD_SECONDS_MAX:
+        section.report(f"no call is held longer than {HOLD_SECONDS_MAX // 60}m", "hold")
     if "on_change" in values and "pins" not in section.lines:
         section.report("has no effect without 'pins'", "on_change")
     server = values.get("server", EVERY_SERVER)
@@ -126,6 +135,7 @@ def build(section: Section) -> Tools | None:
     return Tools(
         server,
         pins=_locked(section) if "pins" in values else None,
+        hold_seconds=values.get("hold", HOLD_SECONDS),
         **lists,
         **{name: values[name] for name in plain if name in values},
     )
@@ -183,6 +193,12 @@ KIND = Kind(
             ("alert", "hide", "deny"),
         ),
         Key("approve", "globs", "Tools a person has to agree to, call by call."),
+        Key(
+            "hold",
+            "duration",
+            "How long such a call waits for the person before it is refused with a ticket. "
+            "Default 45s, at most 10m.",
+        ),
         Key(
             "require",
             "choice",

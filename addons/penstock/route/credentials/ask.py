@@ -51,9 +51,12 @@ def ask(
     headers: Mapping[str, str] | None = None,
     form: Mapping[str, str] | None = None,
     document: Any = None,
+    content: bytes | None = None,
     ca: str = "",
 ) -> bytes:
     """The body of a successful answer. GET, or POST with ``form`` or ``document`` (JSON).
+
+    ``content`` is JSON that was written already, and has to be sent as it is.
 
     ``ca`` is a PEM file that is trusted in place of the system's roots.
 
@@ -67,9 +70,12 @@ def ask(
     elif document is not None:
         body = json.dumps(document).encode()
         sent["content-type"] = "application/json"
+    elif content is not None:
+        body = content
+        sent["content-type"] = "application/json"
     host = urlsplit(url).hostname or "?"
     try:
-        status, content = _exchange(url, "GET" if body is None else "POST", body, sent, ca)
+        status, said = _exchange(url, "GET" if body is None else "POST", body, sent, ca)
     except ssl.SSLError:
         raise SourceError(f"{host} could not be verified") from None
     except TimeoutError:
@@ -77,8 +83,8 @@ def ask(
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise SourceError(f"{host} could not be asked ({type(error).__name__})") from None
     if not 200 <= status < 300:
-        raise SourceError(f"{host} answered {status}{_error_code(content)}")
-    return content
+        raise SourceError(f"{host} answered {status}{_error_code(said)}")
+    return said
 
 
 def ask_json(url: str, **question: Any) -> dict[str, Any]:
