@@ -20,7 +20,7 @@ from mitmproxy import platform
 from penstock.proxy.connect_to import parse_connect_to
 from penstock.proxy.engine import serve
 from penstock.proxy.runtime import Callbacks, Listening
-from penstock.proxy.settings import EngineSettings, Limits
+from penstock.proxy.settings import EngineSettings, Limits, Reverse
 
 
 def load(reference: str | None) -> list[Any]:
@@ -35,13 +35,22 @@ def load(reference: str | None) -> list[Any]:
     return [getattr(module, name)()]
 
 
+def reverse_from(given: list[Any] | None) -> Reverse | None:
+    """Listening address, scheme and target, as JSON has them."""
+    return Reverse(tuple(given[0]), given[1], tuple(given[2])) if given else None
+
+
 def main() -> int:
     asked = json.loads(Path(sys.argv[1]).read_text())
     given = asked.get("settings", {})
     wants = asked.get("wants", {})
 
     def ready(listening: Listening) -> None:
-        ports = {"proxy": listening.proxy, "transparent": listening.transparent}
+        ports = {
+            "proxy": listening.proxy,
+            "transparent": listening.transparent,
+            "reverse": listening.reverse,
+        }
         print(json.dumps({"ready": ports}), flush=True)
 
     def refused(code: str, host: str) -> None:
@@ -52,6 +61,7 @@ def main() -> int:
         listen=tuple(given.get("listen", ("127.0.0.1", 0))),
         admin=tuple(given["admin"]) if given.get("admin") else None,
         transparent=tuple(given["transparent"]) if given.get("transparent") else None,
+        reverse=reverse_from(given.get("reverse")),
         upstream_ca=Path(given["upstream_ca"]) if given.get("upstream_ca") else None,
         connect_to=parse_connect_to(given.get("connect_to", [])),
         http2=given.get("http2", False),

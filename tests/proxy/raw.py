@@ -208,6 +208,11 @@ class RunningProxy:
         port = self.lines[0]["ready"]["transparent"][1]
         return Client(socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT))
 
+    def reverse(self) -> Client:
+        """A bare TCP connection to the port that stands for one server."""
+        port = self.lines[0]["ready"]["reverse"][1]
+        return Client(socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT))
+
     def stop(self, number: int = signal.SIGTERM, timeout: float = TIMEOUT) -> int:
         """Send a signal and wait; returns the exit code."""
         self.process.send_signal(number)

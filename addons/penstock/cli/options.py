@@ -8,10 +8,13 @@ from dataclasses import dataclass, field
 from functools import wraps
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import click
 
 Address = tuple[str, int]
+Scheme = Literal["http", "https"]
+ReverseServer = tuple[Address, Scheme, Address]
 
 
 @dataclass(slots=True, frozen=True)
@@ -29,6 +32,7 @@ class ProxyOptions:
     http2: bool
     drain_seconds: float
     body_mib: int
+    reverse: ReverseServer | None = None
     store: str | None = field(default=None, repr=False)  # may hold a password
 
 
@@ -73,6 +77,32 @@ class ConnectToType(click.ParamType[tuple[Address, Address]]):
         address = AddressType()
         host, port = address.convert(name, param, ctx)
         return (host.lower(), port), address.convert(target, param, ctx)
+
+
+class ReverseType(click.ParamType[ReverseServer]):
+    """HOST:PORT=URL, the URL without a path: a port that stands for one server."""
+
+    name = "HOST:PORT=URL"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> ReverseServer:
+        if isinstance(value, tuple):
+            return value
+        name, _, url = str(value).partition("=")
+        try:
+            parts = urlsplit(url)
+            default = {"http": 80, "https": 443}.get(parts.scheme)
+            port = default and (parts.port or default)
+        except ValueError:
+            parts, port = urlsplit(""), None
+        beside = parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc
+        if port is None or not parts.hostname or beside:
+            example = "127.0.0.1:8081=https://mcp.example.com"
+            self.fail(f"{value!r} is not HOST:PORT=URL without a path: {example}", param, ctx)
+        listen = AddressType().convert(name, param, ctx)
+        scheme: Scheme = "https" if parts.scheme == "https" else "http"
+        return listen, scheme, (parts.hostname, port)
 
 
 class StoreType(click.ParamType[str]):
@@ -157,6 +187,11 @@ OPTIONS = (
         "--transparent",
         type=AddressType(),
         help="Also take redirected connections here (pods: 127.0.0.1:15001).",
+    ),
+    click.option(
+        "--reverse",
+        type=ReverseType(),
+        help="Also listen on HOST:PORT for one server, for clients that take a URL and no proxy.",
     ),
     click.option("--http2/--no-http2", default=False, help="Offer HTTP/2 to clients."),
     click.option(

@@ -67,6 +67,9 @@ def run_arguments(options: ProxyOptions, ready_file: Path) -> list[str]:
         arguments.append(f"--upstream-ca={options.upstream_ca}")
     if options.transparent:
         arguments.append(f"--transparent={_text(options.transparent)}")
+    if options.reverse:
+        listen, scheme, target = options.reverse
+        arguments.append(f"--reverse={_text(listen)}={scheme}://{_text(target)}")
     return arguments
 
 

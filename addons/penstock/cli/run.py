@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from penstock.cli.options import ProxyOptions, proxy_options
+from penstock.cli.options import Address, ProxyOptions, proxy_options
 
 EPILOG = """\b
 Examples:
@@ -57,7 +57,7 @@ def command(
     """
     from penstock.policy.problem import ConfigError
     from penstock.proxy.service import Service
-    from penstock.proxy.settings import EngineSettings, Limits
+    from penstock.proxy.settings import EngineSettings, Limits, Reverse
     from penstock.stack import stack
 
     if tls_key is not None and tls_cert is None:
@@ -69,7 +69,8 @@ def command(
         transparent=options.transparent,
         admin=options.admin,
         upstream_ca=options.upstream_ca,
-        connect_to=options.connect_to,
+        reverse=Reverse(*options.reverse) if options.reverse else None,
+        connect_to=dialled(options),
         tls_certificate=tls_cert,
         tls_key=tls_key,
         http2=options.http2,
@@ -97,6 +98,14 @@ def command(
         click.echo(f"penstock run: {error}", err=True)
         code = 2
     sys.exit(code)
+
+
+def dialled(options: ProxyOptions) -> dict[Address, Address]:
+    """What is dialled for a name; a server that --reverse names may stand on this machine."""
+    if options.reverse is None:
+        return options.connect_to
+    target = options.reverse[2]
+    return {target: target, **options.connect_to}
 
 
 def tell(text: str) -> None:

@@ -83,6 +83,11 @@ def _options(settings: EngineSettings, certificates: Certificates) -> Options:
     modes = [f"regular@{_authority(settings.listen)}"]
     if settings.transparent:
         modes.append(f"transparent@{_authority(settings.transparent)}")
+    if settings.reverse:
+        # Always as http: for https the core would also open a UDP port; see next_layer.
+        host, port = settings.reverse.target
+        target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        modes.append(f"reverse:http://{target}@{_authority(settings.reverse.listen)}")
     limits = settings.limits
     longest = max(limits.first_byte_seconds, limits.idle_seconds, limits.connect_seconds)
     roots = certificates.upstream_roots

@@ -143,6 +143,32 @@ def tunnel_problem(
     return None
 
 
+def reverse_problem(
+    target: tuple[str, int], listening: str, hosts: list[str], *, absolute: bool
+) -> Problem | None:
+    """What is wrong with a request to a port of ours that stands for the server ``target``.
+
+    A page in a browser can make a name of its own mean this machine (DNS rebinding). It cannot
+    choose the Host header: on loopback only names of this machine and of the server are taken.
+    The header is replaced by the server's name, so the server cannot tell any more.
+    """
+    if absolute:
+        return ABSOLUTE_FORM
+    if len(hosts) != 1:
+        return HOST_HEADER
+    named = split_authority(hosts[0], target[1])
+    if named is None:
+        return HOST_HEADER
+    local = named[0] == "localhost" or literal_address(named[0]) is not None
+    if local or named[0] == normal_host(target[0]) or not _is_loopback(listening):
+        return None
+    return MISDIRECTED
+
+
+def _is_loopback(text: str) -> bool:
+    return ipaddress.ip_address(text.partition("%")[0]).is_loopback
+
+
 def forward_problem(
     target: tuple[str, int] | None, hosts: list[str], *, default_port: int
 ) -> Problem | None:

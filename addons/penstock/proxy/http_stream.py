@@ -137,6 +137,14 @@ class Stream(Tunnelled):
             target = (request.host, request.port) if request.authority else None
             return guard.forward_problem(target, hosts, default_port=default)
         client = self.context.client
+        if client.proxy_mode.type_name == "reverse":
+            assert self.context.server.address is not None  # the mode's own target
+            return guard.reverse_problem(
+                self.context.server.address,
+                client.sockname[0],
+                hosts,
+                absolute=bool(request.authority) and not request.is_http2,
+            )
         return guard.tunnel_problem(
             self._tunnel_target(),
             client.sni if client.tls_established else None,

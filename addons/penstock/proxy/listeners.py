@@ -60,7 +60,7 @@ class Listeners(Proxyserver):
         for instance in self.servers:
             host, port, *_ = instance.listen_addrs[0]
             found[instance.mode.type_name] = (host, port)
-        return Listening(found["regular"], found.get("transparent"))
+        return Listening(found["regular"], found.get("transparent"), found.get("reverse"))
 
     async def close(self) -> None:
         """Accept nothing more; running connections go on."""

@@ -42,6 +42,7 @@ class Listening:
 
     proxy: Address
     transparent: Address | None = None
+    reverse: Address | None = None
 
 
 def _intercept_all(_host: str, _port: int) -> Wish:

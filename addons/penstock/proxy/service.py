@@ -183,6 +183,7 @@ class Service:
             where = {
                 "listen": "{}:{}".format(*listening.proxy),
                 "admin": "{}:{}".format(*admin),
+                "reverse": listening.reverse and "{}:{}".format(*listening.reverse),
                 "pid": os.getpid(),
                 "audit": str(self.recording.audit.path),
             }
@@ -196,6 +197,10 @@ class Service:
         address = "{}:{}".format(*listening.proxy)
         rules = f"{len(policy.rules)} rule{'' if len(policy.rules) == 1 else 's'}"
         self.tell(f"listening on {address}, health and metrics on {admin[0]}:{admin[1]}")
+        if listening.reverse is not None and (reverse := self.settings.reverse) is not None:
+            named = "{}:{}".format(*reverse.target)
+            where = "{}:{}".format(*listening.reverse)
+            self.tell(f"http://{where} stands for {reverse.scheme}://{named}")
         self.tell(f"policy {policy.name}: {rules}, mode {policy.mode} ({', '.join(policy.files)})")
         if not ipaddress.ip_address(listening.proxy[0]).is_loopback:
             self.tell("warning: not on loopback: whoever reaches this address may use the proxy")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 Address = tuple[str, int]
 
@@ -46,6 +47,15 @@ class Limits:
 
 
 @dataclass(slots=True, frozen=True)
+class Reverse:
+    """A port that stands for one server: requests to ``listen`` go to ``target``."""
+
+    listen: Address
+    scheme: Literal["http", "https"]
+    target: Address
+
+
+@dataclass(slots=True, frozen=True)
 class EngineSettings:
     """One engine. ``admin`` is only known here so that nothing reaches it through the proxy.
 
@@ -57,6 +67,7 @@ class EngineSettings:
     state_dir: Path
     listen: Address = ("127.0.0.1", 8080)
     transparent: Address | None = None
+    reverse: Reverse | None = None
     admin: Address | None = None
     upstream_ca: Path | None = None
     connect_to: Mapping[Address, Address] = field(default_factory=dict)
