@@ -1,21 +1,18 @@
 """The official conformance suite, direct and through ``penstock run`` with policies on.
 
-Both frozen requirement sets, server direction. Penstock may not cost one check, whatever the
-fixture server itself gets wrong, and not a third of the time. The suite also checks each
-message against the schema of its protocol version, so a filtered list has to stay valid.
+Both frozen requirement sets, server direction, as forward proxy and as reverse proxy. Penstock
+may not cost one check, whatever the fixture server itself gets wrong, and not a third of the
+time. The suite also checks each message against the schema of its protocol version, so a
+filtered list has to stay valid.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import re
 import socket
-import subprocess
 import threading
 import time
 import urllib.request
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,21 +22,8 @@ import uvicorn
 
 from tests.harness import Penstock, running_penstock
 from tests.mcp_conformance.fixture import HIDDEN, application
-from tests.npm_tools import node_honouring_the_variables, npm_package
+from tests.mcp_conformance.suite import Run, compare
 
-SUITE = "@modelcontextprotocol/conformance"
-VERSION = "0.2.0-alpha.12"
-INTEGRITY = (
-    "sha512-eXtZFgmtZiU5SsvXty+RGXGnyIqEVm3GLU/HZmg1wMjtKOocPZZgD9HQKd30oJhio5UB0wFJmsc6"
-    "r8u48Q+EYA=="
-)
-RUN_SECONDS_MAX = 120
-# The quickest runs are compared, for the machine does other things as well; more of them are
-# made only while the comparison fails.
-RUNS_MIN, RUNS_MAX = 2, 8
-SLOWER_AT_MOST = 1.3
-# What a run may take longer besides, on machines whose cores are taken by other work.
-SLACK_SECONDS = 1.0
 POLICY = f"""
 version: 1
 name: conformance
@@ -86,75 +70,47 @@ def port() -> Iterator[int]:
 @pytest.fixture(scope="module")
 def proxy(port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Penstock]:
     folder = tmp_path_factory.mktemp("penstock")
-    arguments = ["--connect-to", f"127.0.0.1:{port}=127.0.0.1:{port}"]
+    arguments = ["--reverse", f"127.0.0.1:0=http://127.0.0.1:{port}"]
     with running_penstock(folder, POLICY, arguments=arguments) as started:
         yield started
 
 
-class Run:
-    """One run of the suite: what each check said, and how long it took."""
-
-    def __init__(self, revision: str, port: int, folder: Path, variables: dict[str, str]) -> None:
-        suite = npm_package(SUITE, VERSION, INTEGRITY) / "dist" / "index.js"
-        began = time.monotonic()
-        subprocess.run(
-            [
-                *(node_honouring_the_variables(), str(suite), "server"),
-                *("--url", f"http://127.0.0.1:{port}/mcp"),
-                *("--requirements", revision, "--output-dir", str(folder)),
-            ],
-            env={**without_proxies(), **variables},
-            capture_output=True,
-            timeout=RUN_SECONDS_MAX,
-            check=False,
-        )
-        self.seconds = time.monotonic() - began
-        self.checks: Counter[tuple[str, str, str]] = Counter()
-        for file in folder.glob("*/checks.json"):
-            scenario = re.sub(r"-\d{4}-\d\d-\d\dT.*", "", file.parent.name)
-            for check in json.loads(file.read_text()):
-                self.checks[(scenario, check["id"], check["status"])] += 1
-
-    @property
-    def passed(self) -> int:
-        return sum(n for (_, _, status), n in self.checks.items() if status == "SUCCESS")
-
-
-def without_proxies() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if "proxy" not in name.lower()}
-
-
+@pytest.mark.parametrize("way", ["forward", "reverse"])
 @pytest.mark.parametrize("revision", sorted(PASSED_AT_LEAST))
-def test_no_check_is_lost(revision: str, port: int, proxy: Penstock, tmp_path: Path) -> None:
-    """Every check says the same through the proxy as without it, in at most 1.3 times the time."""
+def test_no_check_is_lost(
+    revision: str, way: str, port: int, proxy: Penstock, tmp_path: Path
+) -> None:
+    """Every check says the same through the proxy as without it, in at most 1.3 times the time.
+
+    ``forward``: the suite is told of the proxy by its environment. ``reverse``: it is given a URL
+    of the proxy's and knows nothing.
+    """
+    ready = json.loads((proxy.state.parent / "ready.json").read_text())
     governed = {**proxy.environment, "NO_PROXY": "", "no_proxy": ""}
+
+    def direct(folder: Path) -> Run:
+        return against(f"http://127.0.0.1:{port}/mcp", revision, folder, {})
+
+    def through(folder: Path) -> Run:
+        if way == "reverse":
+            return against(f"http://{ready['reverse']}/mcp", revision, folder, {})
+        return against(f"http://127.0.0.1:{port}/mcp", revision, folder, governed)
+
     before = calls(proxy)
-    direct: list[Run] = []
-    through: list[Run] = []
-    while len(through) < RUNS_MIN or (
-        slower(direct, through) > SLOWER_AT_MOST and len(through) < RUNS_MAX
-    ):
-        number = len(through)
-        direct.append(Run(revision, port, tmp_path / f"direct-{number}", {}))
-        through.append(Run(revision, port, tmp_path / f"through-{number}", governed))
-    expected = direct[0].checks
-    assert direct[0].passed >= PASSED_AT_LEAST[revision]
-    for run in through:
-        assert run.checks == expected
-    assert calls(proxy) - before > len(through) * 50, "the suite did not come through the proxy"
-    ratio = slower(direct, through)
-    seconds = min(run.seconds for run in direct), min(run.seconds for run in through)
-    print(
-        f"{revision}: {through[0].passed} of {direct[0].passed} checks, "
-        f"{seconds[0]:.1f} s direct, {seconds[1]:.1f} s through"
+    runs = compare(
+        f"{revision}, server, {way}",
+        direct,
+        through,
+        tmp_path,
+        passed_at_least=PASSED_AT_LEAST[revision],
+        runs=2 if way == "forward" else 1,
     )
-    assert ratio <= SLOWER_AT_MOST
+    assert calls(proxy) - before > runs * 50, "the suite did not come through the proxy"
 
 
-def slower(direct: list[Run], through: list[Run]) -> float:
-    """The quickest run through the proxy, less the slack, in quickest direct runs."""
-    quickest = max(0.0, min(run.seconds for run in through) - SLACK_SECONDS)
-    return quickest / min(run.seconds for run in direct)
+def against(url: str, revision: str, folder: Path, variables: dict[str, str]) -> Run:
+    """The suite's server direction."""
+    return Run(["server", "--url", url, "--requirements", revision], folder, variables)
 
 
 def test_the_policy_was_on(proxy: Penstock) -> None:
