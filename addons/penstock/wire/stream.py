@@ -23,8 +23,10 @@ from penstock.wire.sse import SseParser
 
 __all__ = ["AnswerStream", "ChannelScanner", "Replacement", "ScanStep"]
 
-# What may wait for a candidate's end, in bytes of events: a match longer than this is no secret.
-MAX_HELD_BYTES = 4 * 1024 * 1024
+# What may wait for a candidate's end: more is no secret. Each event counts with what it takes in
+# memory besides its bytes, so 10 KB that come letter by letter are 8 MiB.
+MAX_HELD_BYTES = 16 * 1024 * 1024
+HELD_EVENT_BYTES = 600
 # Channels of one answer: choices times fields; provider streams stay below 100.
 MAX_CHANNELS = 10_000
 # A decoded answer stream; more than any context window can hold.
@@ -208,12 +210,12 @@ class AnswerStream:
             self._answer.events_sent += frame.data is not None
             return
         self._queue.append(Held(frame, pieces))
-        self._held_bytes += len(frame.raw)
+        self._held_bytes += len(frame.raw) + HELD_EVENT_BYTES
         self._release(out)
         if self.stopped is None:
             self._heed(pieces, out)
         if self.stopped is None and self._held_bytes > MAX_HELD_BYTES:
-            self._fail(f"more than {MAX_HELD_BYTES} bytes held for one candidate", out)
+            self._fail(f"more than {MAX_HELD_BYTES >> 20} MiB held for one candidate", out)
 
     def _scan(self, delta: Delta) -> Piece | None:
         """Feed the delta to its channel's scanner; None when no rule looks at the channel."""
@@ -287,7 +289,7 @@ class AnswerStream:
                     return None
             out.append(self._edited(held))
             queue.popleft()
-            self._held_bytes -= len(held.frame.raw)
+            self._held_bytes -= len(held.frame.raw) + HELD_EVENT_BYTES
             self._answer.events_sent += held.frame.data is not None
         return None
 
@@ -296,6 +298,8 @@ class AnswerStream:
         for piece in pieces:
             if piece.text.stop is not None:
                 return self._stop(piece.text.stop, out)
+            if piece.text.problem is not None and self.problem is None:
+                return self._fail(piece.text.problem, out)
         return None
 
     def _edited(self, held: Held) -> bytes:
