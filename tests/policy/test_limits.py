@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 from making import NOON, State, call, policy_of, problems_of
 
+from penstock.exchange import Message, Part
+from penstock.policy.call import Call
 from penstock.policy.decide import decide
 from penstock.policy.decision import Decision
+from penstock.policy.dry_state import DryState
 from penstock.policy.policy import Policy
 from penstock.policy.state import Estimate
 from penstock.wire.edits import apply
@@ -33,6 +36,36 @@ def test_burst_at_once_then_steadily(tmp_path: Path) -> None:
     assert verdicts(policy, "xx", state, NOON + 1.01) == "ad"
     message = decide(policy, call(), state, NOON + 1.01).reasons[0].message
     assert "the limit of 3 requests at once is used up" in message
+
+
+def test_only_limits_that_ask_get_exact_counts(tmp_path: Path) -> None:
+    """Both kinds side by side; the state is asked once for each."""
+    exact = "  - {id: b, limit: {tokens: 9000, every: 1h, estimate: tiktoken}}\n"
+    policy = limited(
+        tmp_path,
+        "tokens: 9000, every: 1h",
+        exact + exact.replace("id: b", "id: c").replace("9000", "8000"),
+    )
+    asked: list[bool] = []
+
+    class Watched(State):
+        def estimate(self, call: Call, exact: bool = False) -> Estimate:
+            asked.append(exact)
+            return Estimate(7 if exact else 8, 0)
+
+    decision = decide(policy, call(), Watched(policy), NOON)
+    held = {c.rule: c.reserve for r in decision.reservations for c in r.claims}
+    assert held == {"r": 8, "b": 7, "c": 7}
+    assert sorted(asked) == [False, True]
+    assert policy.counts_tokens and not limited(tmp_path, "tokens: 5, every: 1h").counts_tokens
+
+
+def test_policy_tests_count_as_the_proxy_does(tmp_path: Path) -> None:
+    policy = limited(tmp_path, "input_tokens: 9000, every: 1h, estimate: tiktoken")
+    one = call()
+    one.exchange.messages.append(Message("user", [Part("text", text="word " * 1000)]))
+    decision = decide(policy, one, DryState(policy), NOON)
+    assert decision.reservations[0].claims[0].reserve == 1000 + 7
 
 
 def test_parallel_calls(tmp_path: Path) -> None:
@@ -181,6 +214,9 @@ def test_team_is_a_scope(tmp_path: Path) -> None:
         ("requests: 5, every: 1h, zone: Europe/Berlin", "belongs to a calendar window"),
         ("requests: 5, every: 1d, zone: Mars/Olympus", "there is no time zone"),
         ("requests: 5, every: 1h, on_exceed: cut", "cut ends an answer that grows"),
+        ("requests: 5, every: 1h, estimate: tiktoken", "estimate is how the input"),
+        ("output_tokens: 5, every: 1h, estimate: tiktoken", "estimate is how the input"),
+        ("tokens: 5, every: 1h, estimate: exact", "'exact' is not known"),
         ("tokens: 5, every: 1h, on_exceed: stop", "'stop' is not known"),
         ("tokens: 5, every: 1h, on_exceed: {downgrade: {}}", "'model' is missing"),
         ("tokens: 5, every: 1h, on_exceed: {}", "'downgrade' is missing"),

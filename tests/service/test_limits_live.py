@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
+import threading
 import time
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
@@ -197,6 +198,45 @@ rules:
         records = proxy.records(3)
         assert [record["model"] for record in records[:2]] == ["gpt-5-mini", "gpt-5-nano"]
         assert records[1]["verdict"] == "edit"
+
+
+def test_tokens_are_counted_where_a_limit_says_so(tmp_path: Path, upstream: Upstream) -> None:
+    """900 words are 900 tokens and not a quarter of their bytes; the second call is too much."""
+    policy = """
+version: 1
+rules:
+  - {id: exact, limit: {input_tokens: 1000, every: 1h, estimate: tiktoken}}
+"""
+    with running_penstock(tmp_path / "a", policy, upstream) as proxy, client(proxy) as web:
+        assert status_of(proxy)["exact_counts"] == "available"
+        text = "word " * 900
+        body = json.dumps({"model": "gpt-5-mini", "messages": [{"role": "user", "content": text}]})
+        assert len(body) / 4 > 1000  # what would be reserved without
+        assert ask(web, text).status_code == 200
+        refused = ask(web, text)
+        assert refused.status_code == 429 and "exact" in refused.text
+        assert ask(web, "short").status_code == 429  # the provider said 1125: the debt is kept
+        records = proxy.records(3)
+        assert [record["verdict"] for record in records] == ["allow", "deny", "deny"]
+
+
+def test_a_long_text_is_counted_beside_the_loop(tmp_path: Path, upstream: Upstream) -> None:
+    """Short calls are answered while a long one is counted for the first time."""
+    policy = """
+version: 1
+rules:
+  - {id: exact, limit: {tokens: 1_000_000, every: 1h, estimate: tiktoken}}
+"""
+    with running_penstock(tmp_path / "a", policy, upstream) as proxy, client(proxy) as web:
+        assert ask(web).status_code == 200  # loads the vocabulary
+        answers: list[int] = []
+        long = threading.Thread(target=lambda: answers.append(ask(web, "a" * 60_000).status_code))
+        long.start()
+        while long.is_alive():
+            assert ask(web, "short").status_code == 200
+        assert answers == [200]
+        own = [record["seconds"]["own"] for record in proxy.records(3)]
+        assert min(own) < 0.02
 
 
 class EndlessProvider(Provider):

@@ -63,6 +63,14 @@ class Estimate:
         return self.input_tokens + self.output_tokens
 
 
+@dataclass(slots=True, frozen=True)
+class Count:
+    """Tokens of a request's texts that were counted; ``missed_bytes`` of text were not."""
+
+    tokens: int
+    missed_bytes: int = 0
+
+
 @dataclass(slots=True)
 class _Learned:
     ratio: float = FIRST_RATIO
@@ -83,8 +91,11 @@ class Estimator:
         request_bytes: int,
         cap: int | None,
         media: Media = NO_MEDIA,
+        count: Count | None = None,
     ) -> Estimate:
         """Expected tokens of a request of ``request_bytes``; ``cap`` is its output maximum.
+
+        What was counted exactly (``count``) stands in place of the bytes.
 
         A model this caller has not used yet starts from what the model took for others.
         """
@@ -93,8 +104,10 @@ class Estimator:
         output = round(learned.output)
         if cap is not None:
             output = min(output, cap)
-        text_bytes = max(0, request_bytes - media.encoded_bytes)
-        given = media.tokens + round(text_bytes * learned.ratio)
+        text_bytes, given = max(0, request_bytes - media.encoded_bytes), media.tokens
+        if count is not None:
+            text_bytes, given = count.missed_bytes, given + count.tokens
+        given += round(text_bytes * learned.ratio)
         return Estimate(max(1, given), max(0, output))
 
     def learn(

@@ -7,7 +7,9 @@ call gives the same decision on every machine.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from hashlib import blake2b
+from typing import TYPE_CHECKING
 
 from penstock.detect import Detectors
 from penstock.detect.canary import Canaries
@@ -25,8 +27,19 @@ from penstock.route.health import Board
 from penstock.wire.channel_text import ChannelScanner
 from penstock.wire.family import Channel
 
+if TYPE_CHECKING:
+    from penstock.meter.counter import TokenCounter
+
 KEY = b"penstock policy tests and replay"  # public: nothing made with it is a secret
 CALLER = "dry"
+
+
+@cache
+def _counter() -> TokenCounter:
+    """One for all sequences: a vocabulary takes a second to load."""
+    from penstock.meter.counter import TokenCounter
+
+    return TokenCounter(KEY)
 
 
 class DryState:
@@ -71,7 +84,7 @@ class DryState:
     def knows(self, value: str) -> bool:
         return self._conversations.knows(CALLER, value)
 
-    def estimate(self, call: Call) -> Estimate:
+    def estimate(self, call: Call, exact: bool = False) -> Estimate:
         if self.expected is not None:
             return self.expected
         exchange = call.exchange
@@ -81,5 +94,6 @@ class DryState:
             call.body_bytes,
             output_cap(exchange.parameters),
             call.media,
+            _counter().count(exchange, worker=True) if exact else None,
         )
         return Estimate(expected.input_tokens, expected.output_tokens)

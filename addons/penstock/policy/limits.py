@@ -43,12 +43,12 @@ def take_limits(judge: Judge, asked: bool) -> None:
 
 def claims_of(judge: Judge) -> Claims:
     """What the call takes from each limit that applies to it."""
-    estimates: list[Estimate] = []
+    estimates: dict[bool, Estimate] = {}
 
-    def estimate() -> Estimate:
-        if not estimates:
-            estimates.append(judge.state.estimate(judge.call))
-        return estimates[0]
+    def estimate(exact: bool) -> Estimate:
+        if exact not in estimates:
+            estimates[exact] = judge.state.estimate(judge.call, exact)
+        return estimates[exact]
 
     rules = judge.applying(judge.policy.limits)
     return [(rule, c) for rule in rules if (c := rule.act.claim(rule.id, judge.call, estimate))]

@@ -163,6 +163,11 @@ class Policy:
         return any(find.response for find in self._finds) or CONVERSATION in self.call_types
 
     @cached_property
+    def counts_tokens(self) -> bool:
+        """True when some limit asks for exact counts."""
+        return any(rule.act.exact for rule in self.limits)
+
+    @cached_property
     def named_hosts(self) -> tuple[str, ...]:
         """The host patterns rules name: ``intercept: ai`` includes them."""
         return tuple(sorted(set(_hosts(self.rules))))

@@ -95,5 +95,5 @@ class State(Protocol):
     def knows(self, value: str) -> bool:
         """True when this caller's conversation has ``value``, and the user did not give it."""
 
-    def estimate(self, call: Call) -> Estimate:
-        """What this call is expected to use."""
+    def estimate(self, call: Call, exact: bool = False) -> Estimate:
+        """What this call is expected to use; ``exact``: its texts counted where they can be."""

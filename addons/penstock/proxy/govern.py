@@ -53,7 +53,7 @@ class Govern:
         live = call_of(flow)
         if live is None or flow.response is not None:
             return None
-        if live.call.body_bytes > OFFLOADED_BYTES:
+        if live.call.body_bytes > OFFLOADED_BYTES or self.governance.counts_aside(live.call):
             return self.govern_aside(live, flow)
         with live.own_time():
             state = self.governance.state_for(live.call.caller)

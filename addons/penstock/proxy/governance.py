@@ -27,7 +27,8 @@ from penstock.detect.stream import scanner as stream_scanner
 from penstock.exchange import Caller, Finding, Usage, Workload, Zone
 from penstock.mcp.approvals import Announce, Approvals
 from penstock.mcp.memory import Memory
-from penstock.meter.estimator import Estimator, output_cap
+from penstock.meter.estimator import Count, Estimator, output_cap
+from penstock.meter.media import Media
 from penstock.meter.prices import Prices
 from penstock.meter.quotas import Claim, Quotas
 from penstock.meter.store import Store
@@ -47,6 +48,7 @@ from penstock.wire.family import Channel
 if TYPE_CHECKING:
     from penstock.caller.identity import CallerCheck
     from penstock.mcp.announce import Announcer
+    from penstock.meter.counter import TokenCounter
     from penstock.proxy.authenticate import Authentication
     from penstock.route.credentials.store import Credentials
 
@@ -100,6 +102,7 @@ class Governance:
         self.processes = None if self.workload.pod else ProcessFinder()
         self.wishes: OrderedDict[tuple[str, int], Wish] = OrderedDict()
         self._credentials: Credentials | None = None
+        self._counter: TokenCounter | None = None
         self.authentication: Authentication | None = None
         self.announcer: Announcer | None = None
         self.callers_refused = 0  # did not prove who they are
@@ -204,12 +207,27 @@ class Governance:
         if self.store is not None:
             self.store.ask_soon(claims)
 
-    def estimate(self, caller: str, call: Call) -> Estimate:
+    @property
+    def counter(self) -> TokenCounter:
+        """Counts tokens; made for the first limit that asks for exact counts."""
+        if self._counter is None:
+            from penstock.meter.counter import TokenCounter
+
+            self._counter = TokenCounter(self.keys.digest)
+        return self._counter
+
+    def counts_aside(self, call: Call) -> bool:
+        """True when a limit wants this call's tokens counted and that would hold the loop."""
+        return self.policy.counts_tokens and self.counter.goes_aside(call.exchange)
+
+    def estimate(
+        self, caller: str, call: Call, media: Media, count: Count | None = None
+    ) -> Estimate:
         """What a call is expected to use: learned tokens, and their price once known."""
         exchange = call.exchange
         cap = output_cap(exchange.parameters)
         expected = self.estimator.estimate(
-            caller, exchange.model or "", call.body_bytes, cap, call.media
+            caller, exchange.model or "", call.body_bytes, cap, media, count
         )
         # Unknown is never free: until a price is known, that of a dear model is held back.
         usd = (
@@ -317,5 +335,7 @@ class CallState:
     def knows(self, value: str) -> bool:
         return self.governance.conversations.knows(self.caller_key, value)
 
-    def estimate(self, call: Call) -> Estimate:
-        return self.governance.estimate(self.caller_key, call)
+    def estimate(self, call: Call, exact: bool = False) -> Estimate:
+        governance = self.governance
+        count = governance.counter.count(call.exchange, worker=False) if exact else None
+        return governance.estimate(self.caller_key, call, call.media, count)

@@ -44,9 +44,12 @@ class ThreadState(CallState):
     def quotas(self) -> LoopQuotas:  # type: ignore[override]  # the part decide uses
         return LoopQuotas(self)
 
-    def estimate(self, call: Call) -> Estimate:
-        assert call.media is not None  # counted here, not on the loop
-        return on_loop(self.loop, lambda: self.governance.estimate(self.caller_key, call))
+    def estimate(self, call: Call, exact: bool = False) -> Estimate:
+        # Counted here, not on the loop.
+        count = self.governance.counter.count(call.exchange, worker=True) if exact else None
+        media = call.media
+        estimate = self.governance.estimate
+        return on_loop(self.loop, lambda: estimate(self.caller_key, call, media, count))
 
 
 @dataclass(slots=True, frozen=True)

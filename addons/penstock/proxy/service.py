@@ -296,4 +296,11 @@ class Service:
             "recording": self.recording.status(),
             "open_reservations": governance.quotas.open_reservations,
             "limits": governance.store.status() if governance.store else {"shared": False},
+            **self.exact_counts(),
         }
+
+    def exact_counts(self) -> dict[str, Any]:
+        """Whether tokens are counted where a limit asks for it, and if not, why."""
+        if not self.governance.policy.counts_tokens:
+            return {}
+        return {"exact_counts": self.governance.counter.problem or "available"}

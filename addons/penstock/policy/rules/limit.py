@@ -70,6 +70,7 @@ class Limit:
     """``amount`` of ``unit`` per ``every_seconds``, for each value of the ``per`` scopes.
 
     ``every_seconds`` is 0 for parallel. ``model`` is what ``downgrade`` sends instead.
+    ``exact``: the input is counted before the call, not estimated.
     """
 
     unit: str
@@ -83,15 +84,16 @@ class Limit:
     )
     on_exceed: OnExceed = "finish"
     model: str | None = None
+    exact: bool = False
 
-    def claim(self, rule: str, call: Call, estimate: Callable[[], Estimate]) -> Claim | None:
+    def claim(self, rule: str, call: Call, estimate: Callable[[bool], Estimate]) -> Claim | None:
         """What this call takes from the limit; None when the unit does not concern it."""
         expected = _EXPECTED.get(self.unit)
         reserve: Amount = 1
         if expected is not None:
             if kind_of(call) != "model":
                 return None
-            reserve = expected(estimate())
+            reserve = expected(estimate(self.exact))
         elif self.unit == "tool_calls" and not _tool_calls(call):
             return None
         elif self.unit == "tool_calls":
@@ -139,7 +141,7 @@ def build(section: Section) -> Limit | None:
     on_exceed, model = _on_exceed(section, unit)
     return Limit(
         unit, values[unit], every, per, values.get("burst"), values.get("zone", "UTC"),
-        _overrides(section, unit, per), on_exceed, model,
+        _overrides(section, unit, per), on_exceed, model, _exact(section, unit),
     )  # fmt: skip
 
 
@@ -186,6 +188,12 @@ def _on_exceed(section: Section, unit: str) -> tuple[OnExceed, str | None]:
         return stated, None
     model = stated.values.get("downgrade")
     return "downgrade", model.values.get("model") if isinstance(model, Section) else None
+
+
+def _exact(section: Section, unit: str) -> bool:
+    if "estimate" in section.lines and (unit not in _EXPECTED or unit == "output_tokens"):
+        section.report(f"estimate is how the input of a call is counted; not {unit}", "estimate")
+    return bool(section.values.get("estimate") == "tiktoken")
 
 
 def _overrides(
@@ -283,6 +291,13 @@ KIND = Kind(
                 *_AMOUNTS,
                 BURST,
             ),
+        ),
+        Key(
+            "estimate",
+            "choice",
+            "How the input is known before a call. learned (default): from finished calls. "
+            "tiktoken: counted, for models of OpenAI.",
+            ("learned", "tiktoken"),
         ),
         Key(
             "on_exceed",
