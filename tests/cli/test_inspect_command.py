@@ -70,6 +70,80 @@ def test_a_broken_line_is_named_and_the_others_are_read(tmp_path: Path) -> None:
     assert "exchange 2" in errors and "exchange 3" in errors
 
 
+ODD = [
+    b'{"request":{"url":"http://[x"}}',
+    b'{"request":{"url":"https://h:99999999/"}}',
+    b'{"request":{"url":5,"method":[],"headers":[1],"body":{"a":1}}}',
+    b'{"request":{"body":"\\ud800"},"response":[]}',
+    b'{"request":{"body":"AA=","encoding":"base64"},"response":{"status":1e400}}',
+    b'{"request":' + b"[" * 5000 + b"]" * 5000 + b"}",
+]
+
+
+@pytest.mark.parametrize("line", ODD)
+def test_an_odd_line_is_read_and_costs_nobody_else_anything(line: bytes) -> None:
+    good = json.dumps(LINE).encode()
+    code, lines, errors = run("--jsonl", given=good + b"\n" + line + b"\n" + good)
+    assert (code, len(lines), errors) == (0, 3, "")
+    assert lines[2]["response_model"] == "gpt-x-1"
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_line(tmp_path: Path) -> None:
+    mark, line = b"\xef\xbb\xbf", json.dumps(LINE).encode()
+    assert run(given=mark + line)[:2] == run(given=line)[:2]
+    entry = {"request": {"method": "GET", "url": URL}}
+    har = json.dumps({"log": {"entries": [entry]}}).encode()
+    assert run(given=mark + har)[0] == 0
+
+
+TOKENS = (
+    "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens",
+    "reasoning_tokens", "input_tokens_total", "output_tokens_total", "counted_tokens",
+)  # fmt: skip
+# (recording, field): why the label is wrong and we are not.
+LABELS_AT_FAULT = {
+    ("w8bf8ad358f5755", "completion_text"): "delta.content and text hold the same; it has both",
+    ("w80f71725ed1f04", "completion_text"): "the same",
+    ("wa980b0d7c278c5", "input_tokens"): "num_tokens_prompt_total is on the wire; it has none",
+    ("wa980b0d7c278c5", "output_tokens"): "num_tokens_generated is on the wire; it has none",
+    ("wa980b0d7c278c5", "input_tokens_total"): "the same",
+    ("wa980b0d7c278c5", "output_tokens_total"): "the same",
+    ("wde1dd26879b138", "reasoning_tokens"): "usage.tokens.reasoning_tokens is on the wire",
+}
+
+
+def agrees(field: str, wanted: Any, found: Any) -> bool:
+    if field.endswith("_contains"):
+        return all(any(text in one for one in found or ()) for text in wanted)
+    if field in ("completion_text", "result_text"):  # shown by their beginning
+        return str(found)[:200] == str(wanted)[:200]
+    return bool(found == wanted)
+
+
+def test_the_command_agrees_with_the_labels_of_all_recordings(shared: Path) -> None:
+    """Token fields all of them, also where the label has none; others where it has one."""
+    files = sorted(shared.glob("wire/wire_*.jsonl"))
+    code, lines, errors = run("--jsonl", *map(str, files))
+    labels = [json.loads(line) for file in files for line in file.open()]
+    assert (code, errors, len(lines)) == (0, "", len(labels))
+    tokens = others = 0
+    differing: dict[tuple[str, str], Any] = {}
+    for got, label in zip(lines, labels, strict=True):
+        mcp = {f"mcp {name}": value for name, value in (label["expect"]["mcp"] or {}).items()}
+        for field, wanted in (label["expect"] | mcp | {"api": label["api"]}).items():
+            of_tokens = field in TOKENS
+            if field == "mcp" or (not of_tokens and wanted in (None, "", [], {})):
+                continue
+            tokens, others = tokens + of_tokens, others + (not of_tokens)
+            inner = field.removeprefix("mcp ")
+            found = got[field] if inner == field else (got["mcp"] or {}).get(inner)
+            if not agrees(inner, wanted, found):
+                differing[label["id"], field] = wanted, found
+    assert {key: value for key, value in differing.items() if key not in LABELS_AT_FAULT} == {}
+    assert tokens > 2000 and others > 2000
+    assert len(differing) <= 0.005 * (tokens + others)
+
+
 @pytest.mark.parametrize("body", [b'{"a": 1}', b"[1]", b"text", b"12:x", gzip.compress(b"x")[:12]])
 def test_what_is_no_recording_is_said_so(body: bytes) -> None:
     code, lines, errors = run(given=body)

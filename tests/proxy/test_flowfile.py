@@ -30,3 +30,16 @@ def test_bodies_are_taken_raw_and_flows_without_an_answer_are_kept() -> None:
 def test_a_broken_file_is_a_value_error() -> None:
     with pytest.raises(ValueError, match="not a flow file"):
         list(flow_lines(io.BytesIO(b"12:nonsense")))
+
+
+@pytest.mark.parametrize("word", [b"response", b"sockname", b"proxy_mode", b"timestamp_start"])
+def test_a_damaged_file_is_a_value_error_after_what_could_be_read(word: bytes) -> None:
+    file = io.BytesIO()
+    for flow in (tflow.tflow(resp=True), tflow.twebsocketflow()):
+        FlowWriter(file).add(flow)
+    good = file.getvalue()
+    at = good.rindex(word)
+    damaged = flow_lines(io.BytesIO(good[:at] + b"x" + good[at + 1 :]))
+    assert "request" in next(damaged)
+    with pytest.raises(ValueError, match="damaged"):
+        list(damaged)

@@ -88,6 +88,13 @@ def test_a_value_is_replaced_in_place() -> None:
     assert json_spans.replace_value(b'{"a": 1}', ("b",), b"0") == b'{"a": 1}'
 
 
+def test_half_a_character_in_a_key_is_found_as_the_reader_reads_it() -> None:
+    """Readers put U+FFFD in its place, so paths hold that."""
+    body = b'{"\\ud800a": {"\\ud83d\\ude00": 1}}'
+    path = ("\ufffda", "\U0001f600")
+    assert json_spans.replace_value(body, path, b"2") == body.replace(b"1", b"2")
+
+
 def test_of_a_duplicate_key_the_last_is_meant() -> None:
     assert json_spans.replace_value(b'{"a":1,"a":2}', ("a",), b"3") == b'{"a":1,"a":3}'
 

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, cast
 import click
 
 GZIP_MAGIC = b"\x1f\x8b"
+BOM = b"\xef\xbb\xbf"  # what some editors and shells put before the first line
 # One recorded exchange: a body of 64 MiB in base64, twice, and its frame.
 LINE_BYTES_MAX = 256 * 1024 * 1024
 
@@ -148,6 +149,7 @@ def _lines(file: BinaryIO, jsonl: bool) -> Iterator[dict[str, Any] | ValueError]
         return
     first = True
     while raw := file.readline(LINE_BYTES_MAX):
+        raw = raw.removeprefix(BOM) if first else raw
         if not raw.strip():
             continue
         if first and not jsonl and not _is_exchange(raw):
@@ -161,12 +163,17 @@ def _lines(file: BinaryIO, jsonl: bool) -> Iterator[dict[str, Any] | ValueError]
 
 
 def _line(raw: bytes) -> dict[str, Any] | ValueError:
+    import json
+
     import orjson
 
     try:
         line = orjson.loads(raw)
     except ValueError as error:
-        return ValueError(f"not JSON: {error}")
+        try:
+            line = json.loads(raw)  # half a character in a text, a number beyond all bounds
+        except (ValueError, RecursionError):
+            return ValueError(f"not JSON: {error}")
     return line if isinstance(line, dict) else ValueError("not a JSON object")
 
 

@@ -13,6 +13,9 @@ from mitmproxy.exceptions import FlowReadException
 from mitmproxy.http import HTTPFlow, Message
 from mitmproxy.io import FlowReader
 
+# What mitmproxy raises on a file whose bytes are not what they were.
+DAMAGED = (FlowReadException, KeyError, TypeError, ValueError, AttributeError, AssertionError)
+
 
 def flow_lines(file: BinaryIO) -> Iterator[dict[str, Any]]:
     """One recorded exchange per HTTP flow; raises ValueError where the file is broken."""
@@ -20,8 +23,8 @@ def flow_lines(file: BinaryIO) -> Iterator[dict[str, Any]]:
         for flow in FlowReader(file).stream():
             if isinstance(flow, HTTPFlow):
                 yield _line(flow)
-    except FlowReadException as error:
-        raise ValueError(f"not a flow file: {error}") from error
+    except DAMAGED as error:
+        raise ValueError(f"not a flow file, or a damaged one: {error!r}") from error
 
 
 def _line(flow: HTTPFlow) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import base64
 import binascii
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from penstock.exchange import (
     Answer,
@@ -50,12 +50,8 @@ def inspect(line: dict[str, Any], identify: Identify | None = None) -> dict[str,
 
 def recorded_request(recorded: dict[str, Any]) -> HttpRequest:
     """The request of a line, its content coding taken off."""
-    url = urlsplit(as_text(recorded.get("url")) or "")
+    url, port = _address(as_text(recorded.get("url")) or "")
     headers = _headers(recorded)
-    try:
-        port = url.port or (80 if url.scheme == "http" else 443)
-    except ValueError:
-        port = 443
     path = url.path + (f"?{url.query}" if url.query else "")
     method = as_text(recorded.get("method")) or "GET"
     body = _decoded(_body(recorded), headers)
@@ -181,6 +177,15 @@ def _mcp(call: McpCall) -> dict[str, Any]:
         "is_error": call.is_error,
         "result_text": call.result_text,
     }
+
+
+def _address(text: str) -> tuple[SplitResult, int]:
+    """A URL and its port; what is no URL has no host and the usual port."""
+    try:
+        url = urlsplit(text)
+        return url, url.port or (80 if url.scheme == "http" else 443)
+    except ValueError:
+        return SplitResult("https", "", text.partition("?")[0], "", ""), 443
 
 
 def _headers(recorded: dict[str, Any]) -> dict[str, str]:

@@ -25,6 +25,7 @@ UNESCAPE = re.compile(
     r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
     r"|u[0-9a-fA-F]{4}|[\"\\/bfnrt])"
 )
+_HALF = re.compile("[\ud800-\udfff]")
 _SIMPLE = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 _VALUE, _KEY = object(), object()  # marks in the tree of wanted paths
 
@@ -208,7 +209,7 @@ def _decoded(literal: bytes) -> str:
     if b"\\" not in literal:
         return literal[1:-1].decode("utf-8", "replace")
     try:
-        return str(json.loads(literal))
+        return _HALF.sub("\ufffd", str(json.loads(literal)))  # as json_leaves reads it
     except ValueError:
         raise _Malformed from None
 
