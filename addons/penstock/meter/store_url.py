@@ -3,7 +3,9 @@
 ``redis://``, ``rediss://`` (TLS), ``valkey://``, ``valkeys://`` and ``unix://`` as redis-py
 reads them (``?ssl_ca_certs=/path``, ``?db=1``), ``redis+cluster://host:port`` and
 ``redis+sentinel://host:port,host:port/service`` with ``rediss+…`` for TLS. The password may
-stand in the URL or in PENSTOCK_STORE_PASSWORD. It is never part of what is shown.
+stand in the URL or in PENSTOCK_STORE_PASSWORD; that of Sentinel itself in the query
+(``sentinel_username``, ``sentinel_password``; ``sentinel_tls=no`` where only the servers have
+TLS). They are never part of what is shown.
 """
 
 from __future__ import annotations
@@ -67,9 +69,19 @@ class StoreUrl:
             options["username"] = unquote(parts.username)
         if self.tls:
             options["ssl"] = True
-        options |= dict(parse_qsl(parts.query))
+        query = dict(parse_qsl(parts.query))
+        # Sentinel is reached as the servers it names are; its user and password are its own.
+        same = {name: query[name] for name in query if name.startswith("ssl_")}
+        guard: dict[str, Any] = {
+            name: query.pop(f"sentinel_{name}", None) for name in ("username", "password")
+        }
+        if query.pop("sentinel_tls", "yes") == "yes" and self.tls:
+            guard |= {"ssl": True, **same}
         sentinel = Sentinel(  # type: ignore[no-untyped-call]  # redis-py has no annotation
-            addresses, sentinel_kwargs={"socket_timeout": seconds}, **options
+            addresses,
+            sentinel_kwargs={"socket_timeout": seconds, **guard},
+            **options,
+            **query,
         )
         return sentinel.master_for(parts.path.strip("/"), max_connections=connections)
 
