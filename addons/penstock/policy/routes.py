@@ -21,8 +21,10 @@ from penstock.policy.policy import Rule
 from penstock.policy.rules.route import Route
 from penstock.route.balance import order
 from penstock.route.form import aim_of, format_into, speaks
+from penstock.route.homes import home_of_call, home_of_target
 from penstock.route.plan import Choice, Plan, name_of
 from penstock.route.target import Target
+from penstock.route.translate.errors import Home
 from penstock.route.translate.request import APIS, translate
 
 Place = tuple[Destination, str]
@@ -145,7 +147,10 @@ def judged(judge: Judge, choice: Choice) -> Choice | str:
     if target.is_original and choice.asked_model == call.exchange.model:
         return choice  # judged as what it is, by decide itself
     provider, api = choice.destination.provider, call.exchange.api
-    if not target.is_original and not speaks(
+    home = None if target.is_original else other_home(call, choice)
+    if home is not None:
+        choice = replace(choice, home=home)
+    elif not target.is_original and not speaks(
         provider, api, target.format, translates=target.translate
     ):
         translated = into_its_format(call, choice)
@@ -164,6 +169,16 @@ def judged(judge: Judge, choice: Choice) -> Choice | str:
     return choice if use is None else replace(choice, use=use)
 
 
+def other_home(call: Call, choice: Choice) -> Home | None:
+    """The target's home, where it serves Anthropic's messages and they were sent to another."""
+    exchange = call.exchange
+    home = home_of_call(exchange.api, call.path, exchange.document)
+    if home is None:
+        return None
+    there = home_of_target(choice.destination.provider, choice.target.format)
+    return there if there != home or there == "vertex" else None
+
+
 def into_its_format(call: Call, choice: Choice) -> Choice | str:
     """The choice for the translated call, or why the call cannot be said in its format."""
     target, api = choice.target, call.exchange.api
@@ -171,7 +186,10 @@ def into_its_format(call: Call, choice: Choice) -> Choice | str:
     if not target.translate or into is None:
         return f"it does not speak {api}, and the target has no 'translate: yes'"
     place, name = place_of(target.host, target.port, target.base, target.provider, APIS[into])
-    choice = replace(choice, destination=place, name=name, into=into)
+    home = home_of_target(choice.destination.provider, target.format)
+    if into != "anthropic" or home == "anthropic":
+        home = None
+    choice = replace(choice, destination=place, name=name, into=into, home=home)
     translated = translate(api, call.exchange.document, aim_of(choice))
     return f"for {into}: {translated}" if isinstance(translated, str) else choice
 

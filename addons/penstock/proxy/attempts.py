@@ -30,8 +30,14 @@ from penstock.route.outcome import (
 )
 from penstock.route.plan import Choice, Plan
 from penstock.route.translate.translation import Translation
+from penstock.wire.eventstream import FrameParser
 from penstock.wire.sse import SseParser
 
+# Streams whose first event is looked at while another target could be asked.
+BEGINNINGS: dict[str, Callable[[int], SseParser | FrameParser]] = {
+    "text/event-stream": SseParser,
+    "application/vnd.amazon.eventstream": FrameParser,
+}
 # A target that says "too many" and not how long: the next calls go elsewhere for this long.
 NO_WORD_SECONDS = 1.0
 
@@ -88,7 +94,7 @@ class CallAttempts:
         self._under_way = False  # begun, and not over
         self._began = 0.0
         self._first_began = time.monotonic()
-        self._parser: SseParser | None = None
+        self._parser: SseParser | FrameParser | None = None
         budget.call()
 
     # ------------------------------------------------------------------ what the engine asks
@@ -141,9 +147,9 @@ class CallAttempts:
                 return "take"
             self._over()
             return "next"
-        streamed = headers.get("content-type", "").lower().startswith("text/event-stream")
-        if streamed and self._left and not headers.get("content-encoding"):
-            self._parser = SseParser(FIRST_EVENT_BYTES)
+        kind = headers.get("content-type", "").lower().partition(";")[0]
+        if kind in BEGINNINGS and self._left and not headers.get("content-encoding"):
+            self._parser = BEGINNINGS[kind](FIRST_EVENT_BYTES)
             self.rows[-1].status = status
             return "look"
         self._known("answered", status, "well")

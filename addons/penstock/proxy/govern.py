@@ -175,7 +175,7 @@ class Govern:
     def edit(self, live: LiveCall, flow: http.HTTPFlow, body: bytes) -> None:
         """Put the edited body in place of the caller's; refuse where that would break it."""
         signed = signature_over_body(live)
-        if signed is not None:
+        if signed is not None and not signature_falls_away(live, signed):
             message = f"The body must be changed, but the caller signed it ({signed})."
             live.decision.edits.clear()
             denied = refused(live, editing_rule(live.decision), message, enforced=True)
@@ -267,6 +267,14 @@ def editing_rule(decision: Decision) -> str:
     """The rule that wants the body changed."""
     acting = (reason for reason in decision.reasons if reason.enforced)
     return next(reason.rule for reason in acting if reason.verdict == "edit")
+
+
+def signature_falls_away(live: LiveCall, signed: str) -> bool:
+    """True when the call goes with keys of ours wherever it goes: AWS's signature stays here."""
+    plan = live.decision.route
+    if plan is None or signed not in ("AWS4", "x-amz-content-sha256"):
+        return False
+    return all(choice.use is not None for choice in plan.choices)
 
 
 def signature_over_body(live: LiveCall) -> str | None:

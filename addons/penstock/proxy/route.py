@@ -22,8 +22,8 @@ from penstock.proxy.credential import refuse
 from penstock.proxy.failover import ATTEMPTS
 from penstock.proxy.govern import signature_over_body
 from penstock.proxy.governance import Governance
-from penstock.proxy.translate import translated_request, translation_of
-from penstock.route.form import Fields, formed, translated_form
+from penstock.proxy.translate import rehoming_of, translated_request, translation_of
+from penstock.route.form import Fields, formed, rehomed_form, translated_form
 from penstock.route.plan import Choice, Plan
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class Route:
             watch_for(live, flow, secrets)
         asked = live.decision.model or live.call.exchange.model
         choices = [renamed(choice, live.decision.model) for choice in plan.choices]
-        renames = any(one.asked_model != asked or one.into for one in choices)
+        renames = any(one.asked_model != asked or one.into or one.home for one in choices)
         fields, body = content_of(live, flow, renames)
         signed, request = signature_over_body(live), flow.request
         where = request.scheme, request.host, request.port
@@ -89,11 +89,17 @@ class Route:
             if use is not None and fetched is None and use.on_error == "deny":
                 continue
             changes = not choice.target.is_original or choice.asked_model != asked
+            changes = changes or live.edited_body is not None
             if signed is not None and fetched is None and changes:
                 continue
             sign = None
             if use is not None and fetched is not None:
                 sign = partial(put_key, live, use, fetched)
+            if choice.into is None and choice.home is not None:
+                stream = live.call.exchange.stream
+                made = partial(rehomed_form, choice, fields, body, stream)
+                stops.append(Stop(choice, made, sign, partial(rehoming_of, live, choice)))
+                continue
             if choice.into is None:
                 made = partial(formed, choice, asked, where, request.path, fields, body)
                 stops.append(Stop(choice, made, sign))

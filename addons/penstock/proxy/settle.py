@@ -74,7 +74,7 @@ class Settle:
     def account(self, live: LiveCall, answer: Answer, broke_off: bool) -> None:
         """Make sure the answer has a usage, the provider's or ours; learn from the former."""
         exchange = live.call.exchange
-        if live.translation is not None and live.translation.api != exchange.api:
+        if live.translation is not None and live.translation.counts:
             # The target's own words, or none: what the caller hears may be less, and made up.
             answer.usage = live.translation.usage or Usage()
         usage = answer.usage
@@ -105,10 +105,12 @@ class Settle:
     def price(self, live: LiveCall, answer: Answer) -> None:
         """Price the usage and give the limits back what was not used."""
         now, exchange = time.time(), live.call.exchange
+        translation = live.translation
+        api = translation.api if translation and translation.counts else exchange.api
         if has_tokens(answer.usage):
             price = self.governance.prices.price(
                 live.call.destination.provider,
-                exchange.api if live.translation is None else live.translation.api,
+                api,
                 live.model or exchange.model,
                 answer.model,
                 answer.usage,

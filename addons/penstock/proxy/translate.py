@@ -17,10 +17,12 @@ from penstock.proxy.call import LiveCall
 from penstock.proxy.capture import UninspectableError, decoded_body, headers_of
 from penstock.proxy.stream import StreamTransform, Yielding
 from penstock.route.form import aim_of
+from penstock.route.homes import home_of_call
 from penstock.route.plan import Choice
 from penstock.route.translate.fields import parsed
+from penstock.route.translate.homes import HomeTranslation
 from penstock.route.translate.request import FEATURE_HEADERS, FORMATS, Translated, translate
-from penstock.route.translate.translation import FormatTranslation, Translation, Wanted
+from penstock.route.translate.translation import Chained, FormatTranslation, Translation, Wanted
 from penstock.wire.content_coding import Decoder
 
 # A decoded answer stream; more than any context window can hold.
@@ -54,7 +56,18 @@ def translation_of(live: LiveCall, choice: Choice, made: Translated) -> Translat
         array=made.stream and exchange.parameters.get("alt") == "json",
         created=int(time.time()),
     )
-    return FormatTranslation(choice.into, wanted)
+    translation = FormatTranslation(choice.into, wanted)
+    if choice.home is None:
+        return translation
+    return Chained(HomeTranslation(choice.home, "anthropic", made.stream), translation)
+
+
+def rehoming_of(live: LiveCall, choice: Choice) -> Translation:
+    """What turns the answer of another home of Anthropic's messages."""
+    exchange = live.call.exchange
+    home = home_of_call(exchange.api, live.call.path, exchange.document)
+    assert home is not None and choice.home is not None  # see policy.routes
+    return HomeTranslation(choice.home, home, exchange.stream)
 
 
 def translate_head(translation: Translation, response: http.Response) -> bool:

@@ -18,6 +18,7 @@ from urllib.parse import quote
 import orjson
 
 from penstock.route.credentials.places import without_credentials
+from penstock.route.homes import at_home, path_at
 from penstock.route.plan import Choice
 from penstock.route.target import DEFAULT_PORTS
 from penstock.route.translate.errors import Format
@@ -107,9 +108,25 @@ def translated_form(choice: Choice, fields: Fields, translated: Translated) -> F
     fields, _ = _account(choice, fields, "/", host_changes)
     kept = [(n, v) for n, v in fields if n.lower().decode("latin-1") not in FORMAT_HEADERS]
     kept = [(n, b"identity" if n.lower() == b"accept-encoding" else v) for n, v in kept]
-    if choice.into == "anthropic":
-        kept.append((b"anthropic-version", ANTHROPIC_VERSION.encode()))
     path = moved_path(choice, translated.path)
+    if choice.home is not None:
+        model, stream = choice.asked_model or "", translated.stream
+        path = path_at(choice.home, target.base, model, stream)
+        kept, body = at_home(choice.home, kept, body, model, stream)
+    elif choice.into == "anthropic":
+        kept.append((b"anthropic-version", ANTHROPIC_VERSION.encode()))
+    return Form(target.scheme, place.host, place.port, path, _length(kept, len(body)), body)
+
+
+def rehomed_form(choice: Choice, fields: Fields, body: bytes, stream: bool) -> Form:
+    """The request for another home of Anthropic's messages."""
+    target, place, model = choice.target, choice.destination, choice.asked_model or ""
+    assert choice.home is not None  # asked of such choices only
+    host_changes = not _same_host(fields, place.host, place.port, target.scheme)
+    kept, _ = _account(choice, fields, "/", host_changes)
+    kept = [(n, b"identity" if n.lower() == b"accept-encoding" else v) for n, v in kept]
+    kept, body = at_home(choice.home, kept, body, model, stream)
+    path = path_at(choice.home, target.base, model, stream)
     return Form(target.scheme, place.host, place.port, path, _length(kept, len(body)), body)
 
 

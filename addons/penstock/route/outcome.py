@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from penstock.route.health import Outcome
+from penstock.wire.eventstream import Frame
 from penstock.wire.sse import SseEvent
 
 Billed = Literal["yes", "no", "possibly"]
@@ -64,12 +65,15 @@ def billed_by_problem(code: str) -> Billed:
     return "no" if code in UNSENT else "possibly"
 
 
-def is_error_event(event: SseEvent) -> bool:
+def is_error_event(event: SseEvent | Frame) -> bool:
     """True when an event of a stream is its API's error: what stands where an answer should.
 
-    ``error`` as the event's name or type (Anthropic, OpenAI Responses), ``response.failed``, or
-    an object ``error`` in the data (OpenAI chat and its relatives, Gemini).
+    A frame of Bedrock's says so itself. Else ``error`` as the event's name or type (Anthropic,
+    OpenAI Responses), ``response.failed``, or an object ``error`` in the data (OpenAI chat and its
+    relatives, Gemini).
     """
+    if isinstance(event, Frame):
+        return event.headers.get(":message-type", "event") != "event"
     try:
         document: Any = json.loads(event.data or b"")
     except (ValueError, RecursionError):

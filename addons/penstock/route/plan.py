@@ -7,7 +7,7 @@ from typing import Any
 
 from penstock.exchange import Destination
 from penstock.route.target import Target
-from penstock.route.translate.errors import Format
+from penstock.route.translate.errors import Format, Home
 
 
 @dataclass(slots=True, frozen=True)
@@ -19,6 +19,7 @@ class Choice:
     asked_model: str | None
     name: str  # host, port and base: what health is kept for
     use: Any = None  # the credential it gets (policy.decision.Use), None: the caller's or none
+    home: Home | None = None  # of Anthropic's messages that go to another home of theirs
     into: Format | None = None  # the wire format the call is translated into, None: its own
 
     @property

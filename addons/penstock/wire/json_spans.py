@@ -27,6 +27,8 @@ UNESCAPE = re.compile(
 )
 _HALF = re.compile("[\ud800-\udfff]")
 _SIMPLE = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
+# A body with a key more than once is refused before; this is for policies that let it pass.
+DUPLICATES_MAX = 16
 _VALUE, _KEY = object(), object()  # marks in the tree of wanted paths
 
 
@@ -104,6 +106,26 @@ def insert_member(body: bytes, target: Path, key: str, value: bytes) -> bytes:
     at = span[0] + 1
     comma = b"" if body[_space(body, at) : _space(body, at) + 1] == b"}" else b","
     return body[:at] + json.dumps(key).encode() + b":" + value + comma + body[at:]
+
+
+def remove_member(body: bytes, path: Path) -> bytes:
+    """The body without the member at ``path``, its comma with it (unchanged if it is not there).
+
+    A key that stands there several times is taken out as often, up to DUPLICATES_MAX.
+    """
+    for _ in range(DUPLICATES_MAX):
+        values, keys = locate(body, [path], [path])
+        key, value = keys.get(path), values.get(path)
+        if key is None or value is None:
+            break
+        start, end = key[0], _space(body, value[1])
+        if body[end : end + 1] == b",":
+            end = _space(body, end + 1)
+        else:  # the last one: the comma before it goes
+            end, before = value[1], body[:start].rstrip(b" \t\r\n")
+            start = len(before) - 1 if before.endswith(b",") else start
+        body = body[:start] + body[end:]
+    return body
 
 
 def replace_value(body: bytes, path: Path, value: bytes) -> bytes:

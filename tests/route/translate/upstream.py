@@ -8,6 +8,7 @@ end a stream badly, ``length`` ends for its length, anything else is echoed.
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -17,9 +18,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from penstock.wire.eventstream import encode, encode_headers
+
 OPENAI, ANTHROPIC = "api.openai.com", "api.anthropic.com"
 GEMINI = "generativelanguage.googleapis.com"
-HOSTS = [OPENAI, ANTHROPIC, GEMINI]
+VERTEX, BEDROCK = "us-east5-aiplatform.googleapis.com", "bedrock-runtime.us-east-1.amazonaws.com"
+HOSTS = [OPENAI, ANTHROPIC, GEMINI, VERTEX, BEDROCK]
 PIECE = 4
 # Two counts that only their own provider could have said: input with 40 cached, output with 7
 # tokens of thought.
@@ -50,6 +54,8 @@ class Upstream:
                 Route("/v1/chat/completions", self.openai, methods=["POST"]),
                 Route("/v1/messages", self.anthropic, methods=["POST"]),
                 Route("/v1beta/models/{call:path}", self.gemini, methods=["POST"]),
+                Route("/v1/projects/{call:path}", self.vertex, methods=["POST"]),
+                Route("/model/{model}/{verb}", self.bedrock, methods=["POST"]),
             ]
         )
 
@@ -119,13 +125,43 @@ class Upstream:
 
     async def anthropic(self, request: Request) -> Response:
         body = await self.body(request)
+        return self.message(body, "request-id")
+
+    async def vertex(self, request: Request) -> Response:
+        """The model stands in the path, and no body names one."""
+        body = await self.body(request)
+        model, _, verb = request.path_params["call"].rpartition("/")[2].partition(":")
+        if "model" in body or "anthropic_version" not in body:
+            return JSONResponse({"error": {"code": 400, "message": "not a body of mine"}}, 400)
+        stream = verb == "streamRawPredict"
+        if stream is not body.get("stream", False):
+            return JSONResponse({"error": {"code": 400, "message": "stream or not?"}}, 400)
+        return self.message({**body, "model": model}, "request-id")
+
+    async def bedrock(self, request: Request) -> Response:
+        """As Vertex, nor does a body speak of streams; streams are frames."""
+        body = await self.body(request)
+        model, verb = request.path_params["model"], request.path_params["verb"]
+        if {"model", "stream"} & body.keys() or "anthropic_version" not in body:
+            return JSONResponse({"message": "not a body of mine"}, 400)
+        stream = verb == "invoke-with-response-stream"
+        answer = self.message({**body, "model": model, "stream": stream}, "x-amzn-requestid")
+        if answer.status_code >= 400:
+            headers = {"x-amzn-errortype": "ThrottlingException"}
+            return JSONResponse({"message": "no more"}, answer.status_code, headers)
+        if not isinstance(answer, StreamingResponse):
+            return answer
+        kind = "application/vnd.amazon.eventstream"
+        return StreamingResponse(frames(answer.body_iterator), media_type=kind)
+
+    def message(self, body: dict[str, Any], request_id: str) -> Response:
         last = body["messages"][-1]["content"]
         block = {"type": "text", "text": last} if isinstance(last, str) else last[-1]
         text = block.get("text") or block.get("content") or ""
         said = said_to(text, block["type"] == "tool_result")
         if isinstance(said, int):
             error = {"type": "rate_limit_error", "message": "no more"}
-            headers = {"retry-after": "0", "request-id": "req-1"}
+            headers = {"retry-after": "0", request_id: "req-1"}
             return JSONResponse({"type": "error", "error": error}, said, headers)
         reason = "tool_use" if isinstance(said, dict) else "end_turn"
         reason = "max_tokens" if text == "length" else reason
@@ -149,7 +185,7 @@ class Upstream:
         }
         if body.get("stream"):
             return events(self.anthropic_events(message, text))
-        return JSONResponse(message, headers={"request-id": "req-1"})
+        return JSONResponse(message, headers={request_id: "req-1"})
 
     async def anthropic_events(self, message: dict[str, Any], text: str) -> AsyncIterator[bytes]:
         def typed(kind: str, **fields: Any) -> bytes:
@@ -233,6 +269,24 @@ class Upstream:
             yield data(chunk([{"text": ""}], reason), end="\r\n")
 
         return events(stream())
+
+
+async def frames(stream: Any) -> AsyncIterator[bytes]:
+    """Server-sent events as the frames Bedrock sends; it has no pings."""
+    async for event in stream:
+        name, _, rest = event.decode().partition("\n")
+        inner = rest.removeprefix("data: ").strip()
+        if name == "event: ping":
+            continue
+        if name == "event: error":
+            headers = {":exception-type": "serviceUnavailableException"}
+            payload = {"message": json.loads(inner)["error"]["message"]}
+            headers |= {":message-type": "exception"}
+        else:
+            headers = {":event-type": "chunk", ":message-type": "event"}
+            payload = {"bytes": base64.b64encode(inner.encode()).decode(), "p": "abc"}
+        block = encode_headers({**headers, ":content-type": "application/json"})
+        yield encode(block, json.dumps(payload).encode())
 
 
 def said_to(text: str, result: bool) -> Any:

@@ -12,10 +12,12 @@ from typing import Any, Literal
 from penstock.exchange import CallError
 from penstock.wire.anthropic_stream import read_error as read_anthropic_error
 from penstock.wire.gemini_content import read_error as read_gemini_error
-from penstock.wire.loose import as_dict
+from penstock.wire.loose import as_dict, as_text
 from penstock.wire.openai_family import error_of as read_openai_error
 
 Format = Literal["openai", "anthropic", "gemini"]
+# Where Anthropic's messages are served (``route.homes``).
+Home = Literal["anthropic", "vertex", "bedrock"]
 # Anthropic's own status for "overloaded"; the others say 503.
 OVERLOADED, UNAVAILABLE = 529, 503
 # An error says what is wrong in a few sentences.
@@ -104,7 +106,7 @@ def read_error(source: Format, status: int, document: Any) -> CallError:
         found = read_gemini_error(document)
     else:
         found = read_anthropic_error(document) if as_dict(document).get("error") else None
-    found = found or CallError()
+    found = found or CallError(None, as_text(as_dict(document).get("message")))
     message = found.message or f"The target answered with status {status}."
     return CallError(found.type, message[:MESSAGE_CHARACTERS])
 

@@ -61,16 +61,21 @@ class Wanted:
 class Translation(Protocol):
     """Turns the answer of one attempt.
 
-    ``usage`` is what the target counted, in the words of ``api``; None: as the caller hears it.
+    Where it ``counts``, ``usage`` is what the target counted, in the words of ``api``; else the
+    caller hears the same.
     ``finished`` after a piece of a stream: say no more and cancel the target. ``refused`` after
     a whole answer: it was good, and cannot be said. ``answered`` is the target's own status.
     """
 
     api: str
-    usage: Usage | None
+    counts: bool
     finished: bool
     refused: bool
     answered: int
+
+    @property
+    def usage(self) -> Usage | None:
+        """What was counted so far."""
 
     def streams(self, status: int, headers: Mapping[str, str]) -> bool:
         """True when the answer with this head comes, and leaves, as a stream."""
@@ -94,6 +99,8 @@ class Translation(Protocol):
 class FormatTranslation:
     """A ``Translation`` between two wire formats."""
 
+    counts = True
+
     def __init__(self, source: Format, wanted: Wanted) -> None:
         self.source = source
         self.wanted = wanted
@@ -107,12 +114,12 @@ class FormatTranslation:
 
     def streams(self, status: int, headers: Mapping[str, str]) -> bool:
         """A good answer to a call for a stream is one, unless its head says that it is not."""
+        self.answered = status
         plain = "json" in headers.get("content-type", "")
         return self.wanted.stream and status < 300 and not plain
 
     def status(self, status: int) -> int:
         """The status the caller's SDK knows."""
-        self.answered = status
         return status_for(status, self.wanted.format)
 
     def headers(self, headers: Mapping[str, str], streams: bool) -> dict[str, str]:
@@ -209,6 +216,54 @@ class FormatTranslation:
     def _error(self, status: int, kind: str, message: str) -> tuple[int, bytes]:
         told = self.status(status)
         return told, _bytes(error_document(self.wanted.format, kind, message, told))
+
+
+class Chained:
+    """Two translations, one after the other: from its home, then into the caller's format."""
+
+    counts = True
+
+    def __init__(self, first: Translation, second: Translation) -> None:
+        self.first, self.second = first, second
+        self.api = second.api
+        self.finished = self.refused = False
+        self.answered = 0
+
+    @property
+    def usage(self) -> Usage | None:
+        """What the target counted."""
+        return self.second.usage
+
+    def streams(self, status: int, headers: Mapping[str, str]) -> bool:
+        """As the first one says."""
+        self.answered = status
+        streams = self.first.streams(status, headers)
+        between = self.first.headers(headers, streams)
+        return self.second.streams(self.first.status(status), between)
+
+    def status(self, status: int) -> int:
+        """The status the caller is told."""
+        return self.second.status(self.first.status(status))
+
+    def headers(self, headers: Mapping[str, str], streams: bool) -> dict[str, str]:
+        """The fields the caller is told."""
+        return self.second.headers(self.first.headers(headers, streams), streams)
+
+    def feed(self, data: bytes) -> bytes:
+        """The caller's bytes for the target's."""
+        out = self.second.feed(self.first.feed(data))
+        self.finished = self.first.finished or self.second.finished
+        return out
+
+    def end(self) -> bytes:
+        """What is left when the target's answer ended in order."""
+        return self.second.feed(self.first.end()) + self.second.end()
+
+    def whole(self, status: int, body: bytes) -> tuple[int, bytes]:
+        """The caller's status and body for the target's, whole."""
+        told = self.second.whole(*self.first.whole(status, body))
+        self.refused = self.second.refused
+        return told
 
 
 def writer_for(wanted: Wanted) -> StreamWriter:
