@@ -59,6 +59,20 @@ def test_an_unchanged_list_is_not_looked_into_again() -> None:
     assert "Adds two numbers." not in reader.looked
 
 
+def test_what_stands_outside_of_lists_is_always_handed_on() -> None:
+    """A list beside a result is no way to keep the result from rules that change every text."""
+    reader = Reader()
+    body = answer(tool("add"), content=[{"type": "text", "text": "fine"}], instructions="Be kind.")
+    for _ in range(2):
+        leaves = reader.leaves(body)
+        told = telling_leaves(
+            leaves, reader.digests(leaves), reader.clean.__contains__, reader.clean.add,
+            reader.holds_something,
+        )  # fmt: skip
+        texts = {leaf.text for leaf in told}
+        assert {"fine", "Be kind."} <= texts and "Adds two numbers." not in texts
+
+
 def test_a_changed_definition_is_looked_into() -> None:
     """Whatever was known of the one before, and of its neighbours."""
     reader = Reader()

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from penstock.exchange import Leaf
+from penstock.exchange import Leaf, Path
 from penstock.wire.json_leaves import Reading
 from penstock.wire.jsonrpc import MessageLeaves
 from penstock.wire.jsonrpc_shape import messages_of
@@ -65,9 +65,9 @@ def telling_leaves(
     note_clean: Callable[[bytes], None],
     holds_something: Callable[[Leaf], bool],
 ) -> Sequence[Leaf]:
-    """The leaves in which something is found; all of an answer without lists.
+    """The leaves of an answer but for definitions in which nothing is found.
 
-    Definitions in which nothing was found are remembered, and skipped the next time.
+    Those are remembered, and not even looked into the next time.
     """
     if digest.whole is not None and is_clean(digest.whole):
         return MessageLeaves(b"", Reading(_hollow(leaves.reading.value)))
@@ -82,13 +82,22 @@ def telling_leaves(
                 fresh[id(element)] = mark
     if not fresh and not known:
         return leaves
-    telling = [leaf for leaf in leaves.but(known) if holds_something(leaf)]
-    places = {leaf.path[:depth] for leaf in telling for depth in (3, 4)}
-    document = leaves.reading.value
-    for path, element in _placed(document):
-        if id(element) in fresh and path not in places:
+    places = dict(_placed(leaves.reading.value))
+    depth = 4 if isinstance(leaves.reading.value, list) else 3
+    telling: list[Leaf] = []
+    dirty: set[Path] = set()
+    for leaf in leaves.but(known):
+        place = leaf.path[:depth]
+        if place not in places:
+            telling.append(leaf)
+        elif holds_something(leaf):
+            telling.append(leaf)
+            dirty.add(place)
+    for path, element in places.items():
+        if id(element) in fresh and path not in dirty:
             note_clean(fresh[id(element)])
-    if digest.whole is not None and not telling:
+    readable = len(known) + len(fresh) == len(places)
+    if digest.whole is not None and readable and not dirty:
         note_clean(digest.whole)
     return telling
 
@@ -100,7 +109,7 @@ def _hollow(message: dict[str, Any]) -> dict[str, Any]:
     return {**message, "result": {**result, **empty}} if empty else message
 
 
-def _placed(document: Any) -> Iterator[tuple[tuple[str | int, ...], Any]]:
+def _placed(document: Any) -> Iterator[tuple[Path, Any]]:
     """The elements of all lists with their paths."""
     batch = isinstance(document, list)
     for number, message in enumerate(document if isinstance(document, list) else [document]):

@@ -14,11 +14,11 @@ from penstock.wire.jsonrpc import MessageLeaves
 def worth_judging(
     governance: Governance, state: CallState, leaves: MessageLeaves, digests: Digests | None = None
 ) -> Sequence[Leaf]:
-    """All strings of an answer without lists; of one with lists those that hold something.
+    """The strings of an answer but for definitions, of those only the ones that hold something.
 
     What is known of a definition counts until the policy changes, and with it the detectors.
     """
-    reads = governance.policy.reads_answers
+    reads = governance.policy.reads_answers or bool(governance.policy.call_types)
     if not reads and state.restorer(nested=False) is None:
         return leaves  # nobody looks
 
