@@ -272,6 +272,7 @@ class McpCall:
 
     methods: list[str] = field(default_factory=list)
     ids: list[str | int | None] = field(default_factory=list)  # exact JSON types
+    names: list[str | None] = field(default_factory=list)  # the tool of each, where it is a call
     tool: str | None = None
     arguments: Any = None
     resource_uri: str | None = None

@@ -33,6 +33,8 @@ rules:
     tools: {{server: "https://{HOST}/quiet/*", features: [completion]}}
   - id: small-things
     tools: {{server: "https://{HOST}/small/*", max_argument_bytes: 200, max_result_bytes: 3000}}
+  - id: short-things
+    tools: {{server: "https://{HOST}/short/*", max_result_bytes: 3000, oversized: truncate}}
   - id: public-files-only
     when: mcp.tool == "read_file" && !path_within(args.path, "/srv/public")
     tools: {{server: "https://{HOST}/files/*", deny: [read_file]}}

@@ -44,6 +44,8 @@ class Hostile:
             await send({"type": "http.response.start", "status": 200, "headers": headers_out})
             reply = json.dumps(self.replies[scope["path"]]).encode()
             return await send({"type": "http.response.body", "body": reply})
+        if isinstance(request, list):
+            return await self.answer_batch(scope["path"], headers, request, send)
         self.seen.append((scope["path"], headers, request))
         reply = self.says.get(scope["path"], {}).get(request.get("method"), {})
         reply = reply(request) if callable(reply) else reply
@@ -62,6 +64,24 @@ class Hostile:
             await send({"type": "http.response.body", "body": event, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
         return None
+
+    async def answer_batch(
+        self, path: str, headers: dict[str, str], requests: list[Any], send: Any
+    ) -> None:
+        """One answer for each request, as JSON or as one event."""
+        answers = []
+        for request in requests:
+            self.seen.append((path, headers, request))
+            reply = self.says.get(path, {}).get(request["method"], {})
+            reply = reply(request) if callable(reply) else reply
+            answers.append({"jsonrpc": "2.0", "id": request.get("id"), "result": reply})
+        body = json.dumps([answer for answer in answers if answer["id"] is not None]).encode()
+        streamed = headers.get("x-stream") == "1"
+        kind = b"text/event-stream" if streamed else b"application/json"
+        start = {"type": "http.response.start", "status": 200, "headers": [(b"content-type", kind)]}
+        await send(start)
+        body = b"event: message\ndata: " + body + b"\n\n" if streamed else body
+        await send({"type": "http.response.body", "body": body})
 
     def calls(self, path: str, method: str = "tools/call") -> list[Any]:
         """The parameters of the requests that reached ``path``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -171,3 +172,19 @@ def test_a_late_result_is_judged_when_it_comes(
     assert "changed since" in refused(wire.last(path, "tasks/get", {"taskId": task}))
     server.says[path]["tools/list"] = listing(*APPROVED)
     assert wire.tools(path) == ["search", "send_mail"]
+
+
+def test_an_oversized_result_is_cut_where_the_policy_says_so(wire: Wire, server: Hostile) -> None:
+    """Content and structured content alike; what cannot be cut is refused; small ones pass."""
+    structured = {"rows": [{"id": 7, "note": "x" * 4000}], "kind": "open"}
+    big = text_result(json.dumps(structured), structuredContent=structured)
+    server.says["/short/mcp"] = {"tools/call": big}
+    cut = wire.call("/short/mcp", "search")["result"]
+    assert len(json.dumps(cut)) < 3000
+    assert json.loads(cut["content"][0]["text"]) == cut["structuredContent"]
+    assert cut["structuredContent"]["kind"] == "open"
+    assert cut["structuredContent"]["rows"][0]["id"] == 7
+    server.says["/short/mcp"] = {"tools/call": text_result("x", structuredContent=[1] * 4000)}
+    assert "larger than 3000 bytes" in refused(wire.call("/short/mcp", "search"))
+    server.says["/short/mcp"] = {"tools/call": text_result("x" * 1000)}
+    assert wire.call("/short/mcp", "search")["result"] == text_result("x" * 1000)

@@ -6,16 +6,19 @@ not show leaves them element by element. All other bytes stay as they came.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
 from penstock.exchange import McpCall
 from penstock.mcp.definitions import LISTS
+from penstock.mcp.shorten import shorten
 from penstock.mcp.tools import filter_list_answer
 from penstock.wire.family import Refusal
 from penstock.wire.json_leaves import Reading, parse
-from penstock.wire.jsonrpc_refusal import refusal_document
+from penstock.wire.json_spans import replace_value
+from penstock.wire.jsonrpc_refusal import answer_refusal, refusal_document
 from penstock.wire.loose import as_dict
 from penstock.wire.sse import SseParser
 
@@ -30,10 +33,14 @@ _TELLING = (
 
 @dataclass(slots=True, frozen=True)
 class Verdict:
-    """A refusal in place of a message. ``ends``: nothing of the stream may follow it."""
+    """A refusal in place of a message. ``ends``: nothing of the stream may follow it.
+
+    ``shorten_to`` bytes the message may be shortened in place of the refusal.
+    """
 
     refusal: Refusal
     ends: bool = False
+    shorten_to: int | None = None
 
 
 class Rules(Protocol):
@@ -55,22 +62,72 @@ def judge_document(
 ) -> tuple[bytes, Verdict | None]:
     """A JSON answer (one message or a batch) as it may leave, and what was refused of it.
 
-    A refused message without a call to answer (a server's request on a stream of its own)
-    leaves nothing. ``reading`` is the body as parsed, if it was.
+    A refused message is answered under its own id, or that of the call; one with neither (a
+    server's request on a stream of its own) leaves nothing. ``reading`` is the body as parsed,
+    if it was.
     """
     small = rules.bytes_max is None or len(body) <= rules.bytes_max
     if small and not any(mark in body for mark in _TELLING):
         return body, None
     reading = reading or parse(body)
-    document = reading.value
-    for message in document if isinstance(document, list) else [document]:
-        verdict = rules.judge(as_dict(message), len(body)) if message else None
-        if verdict is not None:
-            answerable = call is not None and any(ident is not None for ident in call.ids)
-            return refusal_document(verdict.refusal, call) if answerable else b"", verdict
+    if isinstance(reading.value, list):
+        return _judge_batch(body, reading, rules, call)
+    body, verdict = _judge_one(body, reading.value, rules, call)
+    return (_filtered(body, rules, reading) if verdict is None else body), verdict
+
+
+def _filtered(body: bytes, rules: Rules, reading: Reading) -> bytes:
+    """The answer without what its lists may not show."""
     for member in LISTS:
         body = filter_list_answer(body, partial(rules.hidden, member), member, reading)
-    return body, None
+    return body
+
+
+def _judge_one(
+    body: bytes, message: Any, rules: Rules, call: McpCall | None
+) -> tuple[bytes, Verdict | None]:
+    verdict = rules.judge(as_dict(message), len(body)) if message else None
+    if verdict is None:
+        return body, None
+    if verdict.shorten_to is not None:
+        shorter = shorten(body, (), as_dict(message), verdict.shorten_to)
+        if shorter is not None:
+            return shorter, None
+    replaced = answer_refusal(verdict.refusal, call, as_dict(message))
+    if replaced is None and call is not None and any(ident is not None for ident in call.ids):
+        replaced = refusal_document(verdict.refusal, call)
+    return replaced or b"", verdict
+
+
+def _judge_batch(
+    body: bytes, reading: Reading, rules: Rules, call: McpCall | None
+) -> tuple[bytes, Verdict | None]:
+    """Each message by itself: those that are refused are answered in their place."""
+    judged = [(index, one) for index, one in enumerate(reading.value) if isinstance(one, dict)]
+    verdicts = [(index, one, rules.judge(one, _size(one))) for index, one in judged]
+    body = _filtered(body, rules, reading)
+    if not body.startswith(b"["):
+        return body, None  # withheld as a whole
+    last: Verdict | None = None
+    for index, message, verdict in verdicts:
+        if verdict is None:
+            continue
+        if verdict.shorten_to is not None:
+            shorter = shorten(body, (index,), message, verdict.shorten_to)
+            if shorter is not None:
+                body = shorter
+                continue
+        last = verdict
+        replaced = answer_refusal(verdict.refusal, call, message)
+        if replaced is None:
+            answerable = call is not None and any(ident is not None for ident in call.ids)
+            return refusal_document(verdict.refusal, call) if answerable else b"", verdict
+        body = replace_value(body, (index,), replaced)
+    return body, last
+
+
+def _size(message: dict[str, Any]) -> int:
+    return len(json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode())
 
 
 class EventFilter:

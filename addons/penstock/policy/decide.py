@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from penstock.exchange import Leaf
+from penstock.policy.batch import single_calls, together
 from penstock.policy.call import Call
 from penstock.policy.credentials import choose_credential
 from penstock.policy.decision import Decision
@@ -28,6 +29,13 @@ def decide(policy: Policy, call: Call, state: State, now: float) -> Decision:
     the reservations are in the Decision and have to be settled or released. With ``pending``
     claims it is not complete: ask the store, then ``decide_limits``.
     """
+    singles = single_calls(call) if is_batch(call) else [call]
+    if len(singles) > 1:
+        return together(call, singles, [_decide(policy, one, state, now) for one in singles])
+    return _decide(policy, call, state, now)
+
+
+def _decide(policy: Policy, call: Call, state: State, now: float) -> Decision:
     judge = Judge(policy, call, state, now)
     if policy.credentials:
         choose_credential(judge, policy.credentials, call)
@@ -49,9 +57,10 @@ def decide(policy: Policy, call: Call, state: State, now: float) -> Decision:
 def decide_limits(policy: Policy, call: Call, decision: Decision, state: State, now: float) -> None:
     """Complete a decision whose ``pending`` claims were asked about."""
     decision.pending.clear()
-    judge = Judge(policy, call, state, now)
-    judge.decision = decision
-    limits(judge, asked=True)
+    for one in single_calls(call) if is_batch(call) else [call]:
+        judge = Judge(policy, one, state, now)
+        judge.decision = decision
+        limits(judge, asked=True)
     if decision.verdict == "deny":
         decision.route = None
 
@@ -73,3 +82,8 @@ def limits(judge: Judge, asked: bool = False) -> None:
         judge.call, judge.context = first_place(judge.call, judge.decision.route), None
         judge.leaves = False
     take_limits(judge, asked)
+
+
+def is_batch(call: Call) -> bool:
+    """True for a body of several messages."""
+    return call.exchange.mcp is not None and call.exchange.mcp.batch

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from penstock.exchange import Caller, Exchange, McpCall
 from penstock.mcp import provider_servers
 from penstock.mcp.pins import changed_fields
+from penstock.policy.batch import SENT_ALONE
 from penstock.policy.call import Call
 from penstock.policy.policy import Policy, Rule
 from penstock.policy.rules.tools import Thing, Tools, server_url
@@ -124,6 +125,10 @@ def _call_refused(
         size = len(json.dumps(mcp.arguments, ensure_ascii=False, separators=(",", ":")).encode())
         if size > act.max_argument_bytes:
             return Denial(rule, f"the arguments are larger than {act.max_argument_bytes} bytes")
+    alone = act.require is not None or (act.approve is not None and act.approve.match(tool))
+    in_batch = mcp.batch and isinstance(call.exchange.document, dict)
+    if in_batch and alone:
+        return Denial(rule, SENT_ALONE)
     if act.require == "model_request" and not state.memory.was_asked(asker(call.caller), tool):
         return Denial(rule, "no model asked for this call")
     if act.approve is not None and act.approve.match(tool):

@@ -75,15 +75,31 @@ class McpAnswer:
             denial = feature_refused(self._enforced(), method)
             if denial is not None:
                 return self._refuse(denial, ends="method" in message)
+        sized = self._sized(size) if "result" in message or "error" in message else None
+        if sized is None or sized.shorten_to is not None:
+            self._remember(as_dict(message.get("result")))
+        return sized
+
+    def _sized(self, size: int) -> Verdict | None:
+        """What becomes of a result of this size: refusing comes before shortening."""
+        smallest: tuple[int, Denial] | None = None
         for rule in self.applying:
             limit = rule.act.max_result_bytes
-            if limit is not None and size > limit and ("result" in message or "error" in message):
-                denial = Denial(rule, f"the result is larger than {limit} bytes")
-                if rule.enforced:
-                    return self._refuse(denial)
+            if limit is None or size <= limit:
+                continue
+            denial = Denial(rule, f"the result is larger than {limit} bytes")
+            if not rule.enforced:
                 self._note(denial)
-        self._remember(as_dict(message.get("result")))
-        return None
+            elif rule.act.oversized == "refuse":
+                return self._refuse(denial)
+            elif smallest is None or limit < smallest[0]:
+                smallest = limit, denial
+        if smallest is None:
+            return None
+        limit, denial = smallest
+        self.tell(Reason(denial.rule.id, "tools", "edit", denial.why))
+        refusal = policy_refusal(denial.rule, denial.why, self.call)
+        return Verdict(refusal, shorten_to=limit)
 
     def hidden(self, member: str, element: Any) -> bool:
         """True for an element of a list that may not be shown. One without a name cannot be."""

@@ -63,6 +63,9 @@ def judge(
         )
         if verdict is not None:
             decision.verdict, decision.refusal = "deny", verdict.refusal
+            if body.startswith(b"["):  # a batch, of which other answers may leave
+                live.outcome = "refused"
+                return Judged(body=body)
             return refuse(live, decision)
     live.answer_edits = len(decision.edits)
     return Judged(body=body) if body != answer.body else AS_IT_CAME

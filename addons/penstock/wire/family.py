@@ -35,7 +35,8 @@ class Refusal:
     (``policy_denied``, ``insufficient_quota``, ``rate_limit_exceeded``); ``message`` says
     which rule, why and what to do, and never repeats what was found. ``form`` and ``call``
     matter to MCP only: how the refusal is said there (chosen per rule; empty: what suits the
-    method), and the refused call, whose ids and protocol era shape the answer.
+    method), and the refused call, whose ids and protocol era shape the answer. ``parts`` are
+    the answers to the single calls of a batch.
     """
 
     status: int
@@ -46,6 +47,7 @@ class Refusal:
     retry_after_seconds: float | None = None
     form: Literal["", "hidden", "advise", "error"] = ""
     call: McpCall | None = None
+    parts: tuple[Refusal, ...] = ()
 
 
 @dataclass(slots=True, frozen=True)

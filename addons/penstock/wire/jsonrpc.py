@@ -225,6 +225,7 @@ def _note_request(message: dict[str, Any], exchange: Exchange, call: McpCall) ->
     call.methods.append(method)
     call.ids.append(_id_of(message))
     params = as_dict(message.get("params"))
+    call.names.append(as_text(params.get("name")) if method == "tools/call" else None)
     meta = as_dict(params.get("_meta"))
     version = as_text(meta.get(VERSION_META)) or as_text(params.get("protocolVersion"))
     call.protocol_version = call.protocol_version or version
@@ -250,6 +251,20 @@ def _note_request(message: dict[str, Any], exchange: Exchange, call: McpCall) ->
         call.prompt = as_text(params.get("name"))
     elif method == "subscriptions/listen":
         exchange.stream = True
+
+
+def message_call(message: dict[str, Any], whole: McpCall) -> Exchange:
+    """One message of a batch as a call of its own."""
+    call = McpCall(
+        protocol_version=whole.protocol_version,
+        session_id=whole.session_id,
+        modern=whole.modern,
+        client=whole.client,
+        batch=True,
+    )
+    exchange = Exchange(MCP_API, operation="mcp", mcp=call, document=message)
+    _note_request(message, exchange, call)
+    return exchange
 
 
 def _id_of(message: dict[str, Any]) -> str | int | None:

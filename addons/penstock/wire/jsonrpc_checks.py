@@ -107,9 +107,12 @@ def _check_batch(batch: list[Any], headers: Mapping[str, str]) -> str | None:
     for message in batch:
         if problem := _check_message(message):
             return problem
+    asked = [message["id"] for message in batch if kind_of(message) == "request"]
+    if len(set(asked)) < len(asked):
+        return "a batch in which an id stands twice"
     named = [message for message in batch if message.get("method") in NAMED]
-    if len(named) > 1:
-        return "a batch with more than one call: each has to be judged by itself"
+    if len(named) > 1 and (METHOD_HEADER in headers or NAME_HEADER in headers):
+        return "header Mcp-Method or Mcp-Name beside a batch, of which it can name only one call"
     return _check_headers(named[0], headers) if named else None
 
 

@@ -47,23 +47,47 @@ def http_refusal(refusal: Refusal) -> HttpAnswer:
     answerable = call is not None and any(ident is not None for ident in call.ids)
     malformed = refusal.code.startswith(_UNREADABLE)
     headers = {"content-type": "application/json", **refusal_headers(refusal)}
-    status = 200 if answerable and not malformed else 400
+    status = 200 if (answerable or refusal.parts) and not malformed else 400
     return HttpAnswer(status, headers, refusal_document(refusal, call))
 
 
 def refusal_document(refusal: Refusal, call: McpCall | None) -> bytes:
     """The JSON-RPC message that says it; for a batch one message for each request in it."""
+    if refusal.parts:
+        answers = [one for part in refusal.parts for one in _answers(part, part.call)]
+        return _bytes(answers or {"jsonrpc": "2.0", "id": None, "error": _error(refusal)})
     if call is None:
         return _bytes({"jsonrpc": "2.0", "id": None, "error": _error(refusal)})
-    asked = [
-        (method, ident)
-        for method, ident in zip(call.methods, call.ids, strict=False)
-        if ident is not None
-    ]
-    documents = [_answer(refusal, call, method, ident) for method, ident in asked]
+    documents = _answers(refusal, call)
     if not documents:
         return _bytes({"jsonrpc": "2.0", "id": None, "error": _error(refusal)})
     return _bytes(documents if call.batch else documents[0])
+
+
+def answer_refusal(refusal: Refusal, call: McpCall | None, message: dict[str, Any]) -> bytes | None:
+    """The refusal in place of one message of the server; None for one that answers nothing.
+
+    The id is the message's own: on a stream that was resumed, or of the older transport, the
+    call it answers was made elsewhere, and its result tells what was called.
+    """
+    ident = message.get("id")
+    answers = "result" in message or "error" in message
+    if not answers or isinstance(ident, bool) or not isinstance(ident, str | int):
+        return None
+    call = call or McpCall()
+    asked = dict(zip(call.ids, call.methods, strict=False)) if ident in call.ids else {}
+    result = message.get("result")
+    of_tool = isinstance(result, dict) and isinstance(result.get("content"), list)
+    method = asked.get(ident) or ("tools/call" if of_tool else "")
+    return _bytes(_answer(refusal, call, method, ident))
+
+
+def _answers(refusal: Refusal, call: McpCall | None) -> list[dict[str, Any]]:
+    """One message for each request of the refused call."""
+    if call is None:
+        return []
+    asked = zip(call.methods, call.ids, strict=False)
+    return [_answer(refusal, call, method, ident) for method, ident in asked if ident is not None]
 
 
 def _answer(refusal: Refusal, call: McpCall, method: str, ident: str | int) -> dict[str, Any]:

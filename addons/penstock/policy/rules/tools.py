@@ -65,6 +65,7 @@ class Tools:
     features: tuple[str, ...] | None = None
     max_argument_bytes: int | None = None
     max_result_bytes: int | None = None
+    oversized: Literal["refuse", "truncate"] = "refuse"
     pins: Locked | None = None
     on_change: OnChange = "deny"
     approve: Globs | None = None
@@ -120,6 +121,8 @@ def build(section: Section) -> Tools | None:
         section.report("has no effect without 'approve'", "hold")
     if values.get("hold", 0) > HOLD_SECONDS_MAX:
         section.report(f"no call is held longer than {HOLD_SECONDS_MAX // 60}m", "hold")
+    if "oversized" in values and "max_result_bytes" not in section.lines:
+        section.report("has no effect without 'max_result_bytes'", "oversized")
     if "on_change" in values and "pins" not in section.lines:
         section.report("has no effect without 'pins'", "on_change")
     server = values.get("server", EVERY_SERVER)
@@ -131,7 +134,10 @@ def build(section: Section) -> Tools | None:
         for name in ("allow", "deny", "resources", "prompts", "approve")
         if name in values
     }
-    plain = ("features", "max_argument_bytes", "max_result_bytes", "on_change", "require", "refuse")
+    plain = (
+        "features", "max_argument_bytes", "max_result_bytes", "oversized", "on_change", "require",
+        "refuse",
+    )  # fmt: skip
     return Tools(
         server,
         pins=_locked(section) if "pins" in values else None,
@@ -183,7 +189,14 @@ KIND = Kind(
             FEATURES,
         ),
         Key("max_argument_bytes", "count", "Largest arguments of one call, as compact JSON."),
-        Key("max_result_bytes", "count", "Largest result of one call; larger ones are refused."),
+        Key("max_result_bytes", "count", "Largest result of one call."),
+        Key(
+            "oversized",
+            "choice",
+            "refuse (default): a larger result is refused whole. truncate: its long texts are cut, "
+            "alike in content and structured content; what does not fit even so is refused.",
+            ("refuse", "truncate"),
+        ),
         Key("pins", "text", "A lock file (penstock mcp pin), beside the policy."),
         Key(
             "on_change",
