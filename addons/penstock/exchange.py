@@ -131,6 +131,7 @@ Zone = Literal[
     "tool_definition",
     "reasoning",
     "refusal",
+    "document",  # the text of a file inside the request, where a rule asks for it
     "other",  # a string no reader knows the meaning of: scanned all the same
 ]
 

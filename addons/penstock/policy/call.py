@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from penstock.detect.blobs import Blob
 from penstock.exchange import Caller, Destination, Exchange
 from penstock.meter.media import Media, media_of
 
@@ -27,6 +28,8 @@ class Call:
     method: str = "POST"
     scheme: str = "https"
     path: str = "/"
+    blobs: tuple[Blob, ...] = ()  # where a rule asks for them: see policy.files
+    looked_into: bool = False  # its files were read
     _media: Media | None = field(default=None, init=False, repr=False, compare=False)
 
     @property

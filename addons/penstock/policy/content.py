@@ -21,6 +21,7 @@ FINDINGS_KEPT = 1000
 Direction = Literal["request", "response"]
 Ignored = Callable[[Finding, str], bool]
 
+UNCHANGED = "in a part that is signed or encrypted and"
 # Parts of a request as a caller knows them.
 PLACES: dict[Zone, str] = {
     "system": "the system prompt",
@@ -30,6 +31,7 @@ PLACES: dict[Zone, str] = {
     "tool_arguments": "tool arguments",
     "tool_definition": "a tool definition",
     "reasoning": "the reasoning",
+    "document": "a file",
 }
 
 
@@ -135,7 +137,7 @@ def judge_finding(
             verdict.denials.append((rule, why))
             action = "deny" if rule.enforced else action
         elif not leaf.editable:
-            signed = f"{why}, in a part that is signed or encrypted and cannot be changed"
+            signed = f"{why}, {UNCHANGED if leaf.zone != 'document' else 'which'} cannot be changed"
             verdict.denials.append((rule, signed))
             action = "deny" if rule.enforced else action
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, get_args
 
+from penstock.detect.documents import has_pdf_reader
 from penstock.exchange import UNSCANNABLE, Finding, Zone, matches_type
 from penstock.policy.keys import Key
 
@@ -20,8 +21,10 @@ PARTS = (
     "tool_arguments",
     "tool_definition",
     "reasoning",
+    "document",
 )
-ALL_ZONES: frozenset[str] = frozenset(get_args(Zone))
+# Files are read only where a rule says so.
+ALL_ZONES: frozenset[str] = frozenset(get_args(Zone)) - {"document"}
 
 KEYS = (
     Key("find", "types", "Finding types; a type covers those below it: secret, pii.email."),
@@ -29,7 +32,8 @@ KEYS = (
         "in",
         "choices",
         "request (default): every text that is sent. response: every text that comes back. "
-        "both. Or parts of the request: user, system, tool_result, ...",
+        "both. Or parts of the request: user, system, tool_result, ... document: the text of files "
+        "in it, which request leaves out (needs the extra documents).",
         DIRECTIONS + PARTS,
     ),
 )
@@ -67,5 +71,11 @@ def read_places(section: Section, types: tuple[str, ...]) -> Find:
     if not where:
         section.report("an empty list looks nowhere: the rule can never match", "in")
     whole = "request" in where or "both" in where
-    zones = ALL_ZONES if whole else frozenset(where) & frozenset(PARTS)
+    zones = frozenset(where) & frozenset(PARTS)
+    if whole:
+        zones |= ALL_ZONES
+    if "document" in zones and not has_pdf_reader():
+        section.report(
+            "'document' needs a reader of PDF files: pip install 'penstock[documents]'", "in"
+        )
     return Find(types, zones, "response" in where or "both" in where)

@@ -140,6 +140,10 @@ class Judge:
         used = rule.act.used_references(self.call.exchange)
         if used:
             return f"the call refers to content it does not send ({', '.join(used)})"
+        blob = rule.act.blobs.named(self.call) if rule.act.blobs is not None else None
+        if blob is not None:
+            kinds = " or ".join(sorted(blob.types)) or "of no known kind"
+            return f"the call carries a file ({kinds}, {blob.size_bytes} bytes) that is denied"
         return f"calls like this one to {self.call.destination.host} are denied"
 
     def not_our_key(self) -> str:

@@ -168,6 +168,16 @@ class Policy:
         return any(rule.act.exact for rule in self.limits)
 
     @cached_property
+    def asks_for_blobs(self) -> bool:
+        """True when some rule asks what kinds of files a request carries."""
+        return any(rule.act.blobs is not None for rule in self.rules if isinstance(rule.act, Deny))
+
+    @cached_property
+    def reads_documents(self) -> bool:
+        """True when some rule looks into files."""
+        return any("document" in find.zones for find in self._finds)
+
+    @cached_property
     def named_hosts(self) -> tuple[str, ...]:
         """The host patterns rules name: ``intercept: ai`` includes them."""
         return tuple(sorted(set(_hosts(self.rules))))

@@ -36,7 +36,11 @@ def refuses_a_target(rule: Rule[Any]) -> bool:
     """True for an unconditional deny of destinations, whatever the content."""
     act = rule.act
     return (
-        isinstance(act, Deny) and acts_always(rule) and act.references is None and act.find is None
+        isinstance(act, Deny)
+        and acts_always(rule)
+        and act.references is None
+        and act.find is None
+        and act.blobs is None
     )
 
 

@@ -12,6 +12,7 @@ from penstock.exchange import Caller, Exchange, Usage
 from penstock.policy.decide import decide
 from penstock.policy.decision import Decision
 from penstock.policy.dry_state import DryState
+from penstock.policy.files import look_into_files
 from penstock.policy.policy import Policy
 from penstock.policy.recorded import call_of, request_of
 from penstock.policy.state import Estimate
@@ -88,6 +89,7 @@ def replay(
                 continue
             call = call_of(request, Caller(), call_id)
             state.expected = expected
+            look_into_files(policy, call, request.body)
             decided.append(words(decide(policy, call, state, EPOCH + number)))
         first = decided[0]
         assert first is not None  # the new policy is always there

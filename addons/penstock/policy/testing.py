@@ -22,6 +22,7 @@ from penstock.policy.call import kind_of
 from penstock.policy.decide import decide, decide_answer
 from penstock.policy.decision import Decision
 from penstock.policy.dry_state import DryState
+from penstock.policy.files import look_into_files
 from penstock.policy.load import load
 from penstock.policy.policy import Policy
 from penstock.policy.recorded import call_of, request_of
@@ -148,6 +149,7 @@ def run_case(folder: Path, case: Any, report: Report) -> list[str]:
             raise ValueError(f"unknown key '{min(unknown)}'; allowed: {', '.join(sorted(known))}")
         request, caller = requested(folder, step)
         call = call_of(request, caller, f"test-{number}")
+        look_into_files(policy, call, request.body)
         now = EPOCH + float(step.get("at", 0))
         state.expected = used(step.get("uses"))
         decision = decide(policy, call, state, now)

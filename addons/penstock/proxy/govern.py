@@ -19,6 +19,7 @@ from penstock.mcp import follow_edits
 from penstock.policy.answer import answer_scanner, may_act
 from penstock.policy.decide import decide, decide_limits
 from penstock.policy.decision import Decision, Reason
+from penstock.policy.files import has_files, look_into_files
 from penstock.policy.mcp_answer import McpAnswer
 from penstock.proxy.call import LiveCall, call_of
 from penstock.proxy.cut import cutting
@@ -53,7 +54,8 @@ class Govern:
         live = call_of(flow)
         if live is None or flow.response is not None:
             return None
-        if live.call.body_bytes > OFFLOADED_BYTES or self.governance.counts_aside(live.call):
+        aside = live.call.body_bytes > OFFLOADED_BYTES or self.governance.counts_aside(live.call)
+        if aside or (self.governance.policy.reads_documents and has_files(live.call)):
             return self.govern_aside(live, flow)
         with live.own_time():
             state = self.governance.state_for(live.call.caller)
@@ -141,6 +143,8 @@ class Govern:
     def decide(self, live: LiveCall, state: CallState) -> None:
         policy = self.governance.policy
         began = time.perf_counter()
+        unreadable = look_into_files(policy, live.call, live.request.body)
+        live.uninspectable = live.uninspectable or unreadable
         unread = self.unread(live)
         if unread is None:
             live.decision = decide(policy, live.call, state, time.time())
@@ -161,7 +165,8 @@ class Govern:
         policy = self.governance.policy
         if not self.governance.can_record():
             return "The audit log cannot be written, so the call could not be accounted for."
-        if not policy.content_rules and not policy.tools and not policy.routes:
+        looks = policy.content_rules or policy.tools or policy.routes or policy.asks_for_blobs
+        if not looks:
             return None
         if live.uninspectable is not None:
             return f"The request body cannot be inspected: {live.uninspectable}."

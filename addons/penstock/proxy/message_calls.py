@@ -12,6 +12,7 @@ from dataclasses import replace
 from penstock import wire
 from penstock.exchange import Exchange, HttpRequest
 from penstock.policy.decide import decide, decide_limits
+from penstock.policy.files import look_into_files
 from penstock.policy.policy import Policy
 from penstock.policy.rules.limit import Limit
 from penstock.proxy.call import LiveCall, new_id
@@ -70,6 +71,8 @@ class MessageCalls:
         """Decide; ``counts``: limits apply; ``full``: no further answer can wait."""
         policy, began = self.governance.policy, time.perf_counter()
         passes = live.call.exchange.api.startswith("unknown") and policy.unknown_api == "pass"
+        unreadable = look_into_files(policy, live.call, live.request.body, aside=False)
+        live.uninspectable = live.uninspectable or unreadable
         unread = None if passes else self._govern.unread(live)
         if unread is not None:
             enforced = policy.mode == "enforce" and policy.on_error == "deny"

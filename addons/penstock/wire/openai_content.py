@@ -102,7 +102,8 @@ def _media(item: dict[str, Any], kind: str, mime_type: str) -> Part:
         if not value:
             continue
         if value.startswith("data:") or name in ("data", "file_data") or is_blob(value):
-            return Part("blob", mime_type=_data_type(value) or mime_type, size_bytes=len(value))
+            size = (len(value) - value.find(",") - 1) * 3 // 4 - value.count("=", len(value) - 2)
+            return Part("blob", mime_type=_data_type(value) or mime_type, size_bytes=size)
         return Part("uri", uri=value, mime_type=mime_type)
     return Part("uri", uri=as_text(inner), mime_type=mime_type)
 

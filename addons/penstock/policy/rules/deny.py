@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from penstock.detect.blobs import Blob
 from penstock.exchange import Exchange
 from penstock.mcp import provider_servers
 from penstock.policy import find, target
 from penstock.policy.call import Call
 from penstock.policy.find import Find, read_find
+from penstock.policy.globs import Globs
 from penstock.policy.keys import Key
 from penstock.policy.read import Section
 from penstock.policy.rules.kind import Kind
@@ -41,16 +43,35 @@ REFERENCES: dict[str, frozenset[str]] = {
 
 
 @dataclass(slots=True, frozen=True)
+class Blobs:
+    """Files of these types, or of any, above a size."""
+
+    types: Globs | None = None
+    larger_than: int | None = None
+
+    def named(self, call: Call) -> Blob | None:
+        """The first file of the call that is one of these."""
+        for blob in call.blobs:
+            large = self.larger_than is None or blob.size_bytes > self.larger_than
+            if large and (self.types is None or any(map(self.types.match, blob.types))):
+                return blob
+        return None
+
+
+@dataclass(slots=True, frozen=True)
 class Deny:
     """Everything named must hold; ``deny: {}`` refuses every call."""
 
     target: Target
     references: frozenset[str] | None = None
     find: Find | None = None
+    blobs: Blobs | None = None
 
     def names(self, call: Call) -> bool:
         """True when the call is one this rule speaks of (``find`` is asked apart)."""
         if not self.target.names(call):
+            return False
+        if self.blobs is not None and self.blobs.named(call) is None:
             return False
         return self.references is None or bool(self.used_references(call.exchange))
 
@@ -66,7 +87,7 @@ class Deny:
 
 def build(section: Section) -> Deny:
     """The rule of a ``deny`` section."""
-    rule = Deny(read_target(section), _references(section), read_find(section))
+    rule = Deny(read_target(section), _references(section), read_find(section), _blobs(section))
     if rule.target.is_nothing or rule.references == frozenset():
         section.report("an empty list matches nothing: the rule can never refuse")
     return rule
@@ -75,6 +96,15 @@ def build(section: Section) -> Deny:
 def _references(section: Section) -> frozenset[str] | None:
     named = section.values.get("references")
     return None if named is None else frozenset(named)
+
+
+def _blobs(section: Section) -> Blobs | None:
+    types, size = section.values.get("blobs"), section.values.get("blobs_larger_than")
+    if types is None and size is None:
+        return None
+    if types == ():
+        section.report("an empty list matches no file: the rule can never refuse", "blobs")
+    return Blobs(None if types is None else Globs(types), size)
 
 
 KIND = Kind(
@@ -89,6 +119,13 @@ KIND = Kind(
             "Content the call uses without sending it, so that no rule can read it.",
             tuple(REFERENCES),
         ),
+        Key(
+            "blobs",
+            "globs",
+            "Files inside the request (images, documents, audio) of these types: image/*, "
+            "application/pdf; by what they are called and by what they are.",
+        ),
+        Key("blobs_larger_than", "count", "Only files larger than this many bytes."),
     ),
     build,
 )

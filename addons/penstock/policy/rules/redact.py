@@ -24,7 +24,7 @@ Method = Literal["placeholder", "mask", "hash", "remove", "strip", "mark"]
 # none of them: it stands around whatever the others leave.
 METHODS: tuple[Method, ...] = ("strip", "remove", "mask", "hash", "placeholder")
 # Parts whose texts are no data for anybody to set off: a program reads them, or they are signed.
-UNMARKED = frozenset(("tool_arguments", "tool_definition", "reasoning"))
+UNMARKED = frozenset(("tool_arguments", "tool_definition", "reasoning", "document"))
 
 
 @dataclass(slots=True, frozen=True)
