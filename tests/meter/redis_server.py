@@ -75,6 +75,7 @@ class RedisServer:
         command += ["--dir", str(self.folder), "--appendonly", "no", *self.options]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         eventually("redis-server answers", self.answers)
+        self.first_heard_at = 0.0  # for whoever counts from its first message
 
     def start_blindly(self) -> None:
         """The same with a certificate that nobody here would accept."""

@@ -1,7 +1,9 @@
-"""One proxy's limits with many callers: what tests start several of, as processes.
+"""Proxies' limits with many callers, as processes: what tests start several of. Not a test.
 
-Arguments: store URL, JSON options. Each call that is let through is one line of the file
-``uses``: time, amount. Not a test.
+A nursery reads one JSON object of options per line from its input and forks a worker for it,
+whose process id it prints: what all need is imported once. Each call that is let through is a
+line of the file ``uses`` when it begins and when it ends; what a worker has to say in the end
+stands in ``uses`` with ``.said`` behind it.
 """
 
 from __future__ import annotations
@@ -10,23 +12,42 @@ import asyncio
 import json
 import os
 import random
+import signal
 import sys
 import time
-from decimal import Decimal
+from collections.abc import Sequence
 from pathlib import Path
 
+import redis.asyncio
+import redis.exceptions  # before the fork
+
+from penstock.meter.lease import Answer, Message
 from penstock.meter.quotas import Claim, Exceeded
 from penstock.meter.shared import SharedQuotas
 from penstock.meter.store import Store
 from penstock.meter.store_url import read_store_url
 
 
+class WatchedStore(Store):
+    """Remembers what the store last said of the limit: used by all, and by how many proxies."""
+
+    last_total = most = 0
+    last_pods = 1
+
+    async def _send(self, messages: Sequence[tuple[Message, str]]) -> list[Answer | None]:
+        answers = await super()._send(messages)
+        for (message, _), answer in zip(messages, answers, strict=True):
+            if answer is not None and message["kind"] != "touch":
+                self.last_total, self.last_pods = answer.total, answer.pods
+                self.most = max(self.most, answer.total)
+        return answers
+
+
 async def caller(store: Store, options: dict, uses: int, counts: dict) -> None:
     quotas, now = store.quotas, time.time
-    burst = options.get("burst")
     claim = Claim(
-        "shared", options["unit"], options["limit"], options["every"], (("team", "x"),),
-        options["reserve"], burst=burst,
+        "shared", options["unit"], options["limit"], options["every"],
+        (("team", options["scope"]),), options["reserve"], burst=options.get("burst"),
     )  # fmt: skip
     while now() < options["until"]:
         if quotas.short(now(), [claim]):
@@ -47,24 +68,38 @@ async def caller(store: Store, options: dict, uses: int, counts: dict) -> None:
         quotas.settle(now(), answer, {options["unit"]: amount})
 
 
-async def main(url: str, options: dict) -> None:
+async def main(options: dict) -> None:
     uses = os.open(options["uses"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    store = Store(read_store_url(url), SharedQuotas(), options.get("on_error", "deny"))
+    on_error = options.get("on_error", "deny")
+    store = WatchedStore(read_store_url(options["url"]), SharedQuotas(), on_error)
     await store.start()
-    ready = Path(options["uses"] + ".ready")
-    ready.touch()
+    Path(options["uses"] + ".ready").touch()
     go = Path(options["go"])
     while not go.exists():
         await asyncio.sleep(0.02)
     options["until"] = float(go.read_text())
     counts = {"asked": 0, "granted": 0, "refused": 0}
-    cpu = time.process_time()
     await asyncio.gather(*(caller(store, options, uses, counts) for _ in range(options["callers"])))
-    counts["cpu"] = time.process_time() - cpu
+    heard = {"total": store.last_total, "pods": store.last_pods, "most": store.most}
     await store.stop()
-    print(json.dumps(counts | {"status": store.status()}))
+    draft = Path(options["uses"] + ".draft")
+    draft.write_text(json.dumps(counts | {"status": store.status(), "heard": heard}))
+    draft.replace(options["uses"] + ".said")
+
+
+def nursery() -> None:
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them here
+    for line in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            random.seed()  # not all the same
+            try:
+                asyncio.run(main(json.loads(line)))
+            finally:
+                os._exit(0)
+        print(child, flush=True)
 
 
 if __name__ == "__main__":
-    assert Decimal(1)
-    asyncio.run(main(sys.argv[1], json.loads(sys.argv[2])))
+    assert redis.asyncio  # imported once, not once a worker
+    nursery()
