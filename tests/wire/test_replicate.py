@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 
 from penstock.exchange import HttpAnswer
 from penstock.wire import inspect
-from penstock.wire.replicate import Predictions
+from penstock.wire.replicate import FAMILIES
 from penstock.wire.stream import AnswerStream
 from tests.wire.families import REFUSED, answered, read, sse, zone_of
 from tests.wire.mutation import mutated
 from tests.wire.scanners import WordScanner
 
-FAMILY = Predictions()
+(FAMILY,) = FAMILIES
 PATH = "/v1/models/meta/llama-3-8b/predictions"
 BODY = {"input": {"prompt": "How much?"}, "stream": True}
 HOST = "api.replicate.com"

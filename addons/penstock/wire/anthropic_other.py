@@ -10,7 +10,6 @@ import re
 from typing import Any
 
 from penstock.exchange import (
-    Answer,
     CallError,
     Destination,
     Exchange,
@@ -21,11 +20,11 @@ from penstock.exchange import (
 )
 from penstock.wire.anthropic_messages import AnthropicMessages, read_anthropic_request
 from penstock.wire.family import AnswerReader, Channel, Delta, Family, Framing
-from penstock.wire.growing import Growing
-from penstock.wire.json_family import started_answer, string_deltas
+from penstock.wire.growing import OneMessageReader
+from penstock.wire.json_family import string_deltas
 from penstock.wire.loose import as_count, as_dict, as_list, as_text, at
 from penstock.wire.uploads import UploadFamily
-from penstock.wire.zones import Mark, Marks
+from penstock.wire.zones import Mark, Marks, read_field
 
 
 class AnthropicCountTokens(AnthropicMessages):
@@ -97,10 +96,7 @@ class AnthropicComplete(AnthropicMessages):
         exchange.stream = document.get("stream") is True
         if "max_tokens_to_sample" in document:
             exchange.parameters["max_tokens"] = document["max_tokens_to_sample"]
-        prompt = as_text(document.get("prompt"))
-        if prompt is not None:
-            marks[("prompt",)] = Mark("user")
-            exchange.messages = [Message("user", [Part("text", text=prompt)])]
+        read_field(exchange, document, "prompt", marks)
 
     def fill_answer(
         self, exchange: Exchange, answer: HttpAnswer, document: Any, marks: Marks
@@ -120,14 +116,8 @@ class AnthropicComplete(AnthropicMessages):
         return CompleteReader(exchange)
 
 
-class CompleteReader:
+class CompleteReader(OneMessageReader):
     """Reads a streamed text completion."""
-
-    def __init__(self, exchange: Exchange) -> None:
-        self.answer: Answer = started_answer(exchange)
-        self.message = Message("assistant")
-        self.answer.messages = [self.message]
-        self.growing = Growing()
 
     def event(self, name: str | None, document: Any) -> list[Delta]:
         """Take one event."""
@@ -145,10 +135,6 @@ class CompleteReader:
         self.answer.complete = self.message.finish_reason is not None
         self.growing.say(self.message, "text", text)
         return [Delta(Channel(("completion",), "assistant"), ("completion",), text)]
-
-    def end(self) -> None:
-        """Join the pieces."""
-        self.growing.settle()
 
 
 class AnthropicFiles(UploadFamily, AnthropicMessages):

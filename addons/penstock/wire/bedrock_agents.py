@@ -12,14 +12,14 @@ import binascii
 import re
 from typing import Any
 
-from penstock.exchange import Answer, Exchange, HttpAnswer, HttpRequest, Message, Part
+from penstock.exchange import Exchange, HttpAnswer, HttpRequest, Message, Part
 from penstock.wire.bedrock_family import BedrockFamily, BedrockStreamFamily, stream_error
 from penstock.wire.edits import BASE64
 from penstock.wire.family import AnswerReader, Channel, Delta, Family
-from penstock.wire.growing import Growing
-from penstock.wire.json_family import started_answer, string_deltas
+from penstock.wire.growing import OneMessageReader
+from penstock.wire.json_family import string_deltas
 from penstock.wire.loose import as_dict, as_list, as_text, at
-from penstock.wire.zones import Mark, Marks
+from penstock.wire.zones import Mark, Marks, read_field
 
 _AGENT = re.compile(r"/agents/([^/]+)/agentAliases/([^/]+)/sessions/([^/]+)/text$")
 _TEXT = Channel(("bytes",), "assistant")
@@ -41,24 +41,15 @@ class Agent(BedrockStreamFamily):
         if named is not None:
             exchange.references |= {"agent": named[1], "session": named[3]}
         marks[("sessionState", "returnControlInvocationResults")] = Mark("tool_result")
-        text = as_text(document.get("inputText"))
-        if text is not None:
-            marks[("inputText",)] = Mark("user")
-            exchange.messages = [Message("user", [Part("text", text=text)])]
+        read_field(exchange, document, "inputText", marks)
 
     def answer_reader(self, exchange: Exchange) -> AnswerReader:
         """A reader of agent frames."""
         return AgentReader(exchange)
 
 
-class AgentReader:
+class AgentReader(OneMessageReader):
     """Reads agent frames: chunks of base64 text, traces, calls handed back to the caller."""
-
-    def __init__(self, exchange: Exchange) -> None:
-        self.answer: Answer = started_answer(exchange)
-        self.message = Message("assistant")
-        self.answer.messages = [self.message]
-        self.growing = Growing()
 
     def event(self, name: str | None, document: Any) -> list[Delta]:
         """Take one frame."""
@@ -79,7 +70,7 @@ class AgentReader:
 
     def end(self) -> None:
         """Join the pieces; an agent's stream has no end marker but its text having come."""
-        self.growing.settle()
+        super().end()
         self.answer.complete = bool(self.message.parts) and self.answer.error is None
 
 

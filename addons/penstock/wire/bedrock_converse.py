@@ -19,9 +19,9 @@ from penstock.wire.bedrock_content import (
 )
 from penstock.wire.bedrock_family import BedrockFamily, BedrockStreamFamily, stream_error
 from penstock.wire.family import AnswerReader, Channel, Delta, Family
-from penstock.wire.growing import KEPT_PARTS_MAX, Growing
-from penstock.wire.json_family import started_answer, string_deltas
-from penstock.wire.loose import as_count, as_dict, as_text, at
+from penstock.wire.growing import KEPT_PARTS_MAX, OneMessageReader
+from penstock.wire.json_family import string_deltas
+from penstock.wire.loose import as_count, as_dict, as_text, at, renamed
 from penstock.wire.zones import Mark, Marks
 
 _PARAMETERS = {
@@ -102,10 +102,8 @@ def fill_converse(
     base = (wrapper, "converse") if wrapper else ()
     exchange.messages += read_converse(document, base, marks)
     exchange.tools = read_tools(document.get("toolConfig"), (*base, "toolConfig"), marks)
-    config = as_dict(document.get("inferenceConfig"))
-    for name, common in _PARAMETERS.items():
-        if config.get(name) is not None:
-            exchange.parameters[common] = config[name]
+    config = document.get("inferenceConfig")
+    exchange.parameters |= renamed(config, _PARAMETERS)
     guardrail = at(document, "guardrailConfig", "guardrailIdentifier")
     if guardrail is not None:
         exchange.references["guardrail"] = guardrail
@@ -130,14 +128,11 @@ def fill_converse_answer(answer: Answer, document: dict[str, Any], marks: Marks)
         answer.usage = read_usage(usage)
 
 
-class ConverseReader:
+class ConverseReader(OneMessageReader):
     """Reads one streamed answer."""
 
     def __init__(self, exchange: Exchange) -> None:
-        self.answer: Answer = started_answer(exchange)
-        self.message = Message("assistant")
-        self.answer.messages = [self.message]
-        self.growing = Growing()
+        super().__init__(exchange)
         self.parts: dict[int, Part] = {}
         self.channels: dict[int, set[Channel]] = {}
 
@@ -160,10 +155,6 @@ class ConverseReader:
         if usage:
             self.answer.usage = read_usage(usage)
         return string_deltas(event, {(field,): Mark(editable=False) for field in _PROTOCOL})
-
-    def end(self) -> None:
-        """Join the pieces; completeness was told by ``messageStop``."""
-        self.growing.settle()
 
     def _start(self, event: dict[str, Any], index: int) -> list[Delta]:
         call = as_dict(at(event, "start", "toolUse"))

@@ -27,7 +27,7 @@ from penstock.wire.bedrock_family import BedrockFamily, BedrockStreamFamily, mod
 from penstock.wire.bedrock_invoke_stream import InvokeReader
 from penstock.wire.chat_marks import read_chat, read_marked
 from penstock.wire.family import AnswerReader, Family
-from penstock.wire.loose import as_count, as_dict, as_dicts, as_list, as_text, at, total
+from penstock.wire.loose import as_count, as_dict, as_dicts, as_list, as_text, at, counted, total
 from penstock.wire.openai_content import read_tools
 from penstock.wire.openai_family import read_usage
 from penstock.wire.zones import Mark, Marks
@@ -241,15 +241,8 @@ def body_usage(document: dict[str, Any]) -> Usage | None:
     if output is None and results:
         # A reranker's results count nothing: it generates nothing.
         output = sum(as_count(result.get("tokenCount")) or 0 for result in results)
-    if fresh is None and output is None:
-        return None
-    return Usage(
-        fresh,
-        output,
-        input_total=fresh,
-        output_total=output,
-        raw={"inputTokens": fresh or 0, "outputTokens": output or 0},
-    )
+    usage = counted(fresh, output, ("inputTokens", "outputTokens"))
+    return usage if usage.raw is not None else None
 
 
 def _read_embeddings(exchange: Exchange, document: dict[str, Any]) -> None:

@@ -13,13 +13,13 @@ from typing import Any
 
 import orjson
 
-from penstock.exchange import Answer, Exchange, Message, Path, Usage
+from penstock.exchange import Answer, Exchange, Path, Usage
 from penstock.wire.anthropic_stream import AnthropicReader
 from penstock.wire.bedrock_converse import ConverseReader
 from penstock.wire.bedrock_family import stream_error
 from penstock.wire.edits import BASE64
 from penstock.wire.family import AnswerReader, Channel, Delta
-from penstock.wire.growing import Growing
+from penstock.wire.growing import OneMessageReader
 from penstock.wire.json_family import started_answer, string_deltas
 from penstock.wire.loose import as_count, as_dict, as_text, at, total
 from penstock.wire.openai_chat_stream import ChatReader
@@ -102,14 +102,8 @@ class InvokeReader:
         )
 
 
-class TextChunkReader:
+class TextChunkReader(OneMessageReader):
     """Reads chunks that are one piece of text each."""
-
-    def __init__(self, exchange: Exchange) -> None:
-        self.answer: Answer = started_answer(exchange)
-        self.message = Message("assistant")
-        self.answer.messages = [self.message]
-        self.growing = Growing()
 
     def event(self, name: str | None, document: Any) -> list[Delta]:
         """Take one chunk; strings beside the text are texts of their own."""
@@ -127,10 +121,6 @@ class TextChunkReader:
                 deltas.append(Delta(Channel((0, "text"), "assistant"), path, text))
             break
         return deltas + string_deltas(document, marks)
-
-    def end(self) -> None:
-        """Join the pieces."""
-        self.growing.settle()
 
 
 def _reader_for(chunk: dict[str, Any], exchange: Exchange) -> AnswerReader:

@@ -27,7 +27,7 @@ from penstock.wire.json_family import JsonFamily, sse_event
 from penstock.wire.loose import as_dict, as_dicts, as_list, as_text, at
 from penstock.wire.openai_content import read_tools
 from penstock.wire.service_family import at_host
-from penstock.wire.zones import MEDIA, Mark, Marks, strings
+from penstock.wire.zones import MEDIA, Mark, Marks, read_field, strings
 
 _PARAMETERS = ("max_tokens", "temperature", "p", "k", "seed", "stop_sequences", "top_n")
 
@@ -86,10 +86,7 @@ class CohereV1Chat(CohereFamily):
     ) -> None:
         """Preamble, history, the message, tools and their results."""
         super().fill_request(exchange, request, document, marks)
-        preamble = as_text(document.get("preamble"))
-        if preamble is not None:
-            marks[("preamble",)] = Mark("system")
-            exchange.messages.append(Message("system", [Part("text", text=preamble)]))
+        read_field(exchange, document, "preamble", marks, "system")
         for index, turn in enumerate(as_list(document.get("chat_history"))):
             said = as_dict(turn)
             role = (as_text(said.get("role")) or "").lower()
@@ -97,10 +94,7 @@ class CohereV1Chat(CohereFamily):
             message = {"role": role, "content": said.get("message")}
             exchange.messages.append(read_marked(message, ("chat_history", index), marks))
             marks[("chat_history", index, "tool_calls")] = Mark("tool_arguments")
-        text = as_text(document.get("message"))
-        if text is not None:
-            marks[("message",)] = Mark("user")
-            exchange.messages.append(Message("user", [Part("text", text=text)]))
+        read_field(exchange, document, "message", marks)
         results = as_list(document.get("tool_results"))
         if results:
             marks[("tool_results",)] = Mark("tool_result")
@@ -233,10 +227,7 @@ class CohereRerank(CohereFamily):
     ) -> None:
         """The query; the documents are retrieved texts."""
         super().fill_request(exchange, request, document, marks)
-        query = as_text(document.get("query"))
-        if query is not None:
-            marks[("query",)] = Mark("user")
-            exchange.messages = [Message("user", [Part("text", text=query)])]
+        read_field(exchange, document, "query", marks)
 
 
 class CohereV1Rerank(CohereRerank):

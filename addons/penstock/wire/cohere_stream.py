@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from penstock.exchange import Answer, CallError, Exchange, Message, Part, Path, Usage
+from penstock.exchange import CallError, Exchange, Part, Path, Usage
 from penstock.wire.family import Channel, Delta
-from penstock.wire.growing import Growing
-from penstock.wire.json_family import started_answer, string_deltas
+from penstock.wire.growing import OneMessageReader
+from penstock.wire.json_family import string_deltas
 from penstock.wire.loose import as_count, as_dict, as_dicts, as_list, as_text, at
 from penstock.wire.zones import Mark, Marks
 
@@ -21,14 +21,8 @@ _ENDED = frozenset({"ERROR", "ERROR_TOXIC", "ERROR_LIMIT", "TIMEOUT"})
 _PROTOCOL: tuple[Path, ...] = (("type",), ("id",), ("event_type",), ("generation_id",))
 
 
-class CohereV1Reader:
+class CohereV1Reader(OneMessageReader):
     """Reads one streamed answer of version 1."""
-
-    def __init__(self, exchange: Exchange) -> None:
-        self.answer: Answer = started_answer(exchange)
-        self.message = Message("assistant")
-        self.answer.messages = [self.message]
-        self.growing = Growing()
 
     def event(self, name: str | None, document: Any) -> list[Delta]:
         """Take one line."""
@@ -48,10 +42,6 @@ class CohereV1Reader:
         if kind == "stream-end":
             return self._end(event, marks)
         return string_deltas(event, marks)
-
-    def end(self) -> None:
-        """Join the pieces."""
-        self.growing.settle()
 
     def _calls(self, event: dict[str, Any], marks: Marks) -> None:
         marks[("tool_calls",)] = Mark("tool_arguments")
@@ -83,14 +73,11 @@ class CohereV1Reader:
         return deltas + string_deltas(event, marks)
 
 
-class CohereV2Reader:
+class CohereV2Reader(OneMessageReader):
     """Reads one streamed answer of version 2."""
 
     def __init__(self, exchange: Exchange) -> None:
-        self.answer: Answer = started_answer(exchange)
-        self.message = Message("assistant")
-        self.answer.messages = [self.message]
-        self.growing = Growing()
+        super().__init__(exchange)
         self.calls: dict[Any, Part] = {}
 
     def event(self, name: str | None, document: Any) -> list[Delta]:
@@ -111,10 +98,6 @@ class CohereV2Reader:
         marks[("delta", "finish_reason")] = marks[("delta", "message", "role")] = _SEALED
         marks[("delta", "message", "citations")] = _RESULT
         return string_deltas(event, marks, (kind or "", index))
-
-    def end(self) -> None:
-        """Join the pieces."""
-        self.growing.settle()
 
     def _text(self, event: dict[str, Any], index: int) -> list[Delta]:
         content = as_dict(at(event, "delta", "message", "content"))

@@ -26,8 +26,8 @@ from penstock.exchange import (
 )
 from penstock.wire.family import AnswerReader, Channel, Delta, Family, Framing, Refusal
 from penstock.wire.gemini import GoogleFamily
-from penstock.wire.growing import Growing
-from penstock.wire.json_family import sniff, sse_event, started_answer, string_deltas
+from penstock.wire.growing import OneMessageReader
+from penstock.wire.json_family import sniff, sse_event, string_deltas
 from penstock.wire.loose import as_count, as_dict, as_dicts, as_list, as_text, at, total
 from penstock.wire.zones import Mark, Marks, blob, strings
 
@@ -87,14 +87,11 @@ class Interactions(GoogleFamily):
         return sse_event("error", document) + b"event: done\ndata: [DONE]\n\n"
 
 
-class InteractionReader:
+class InteractionReader(OneMessageReader):
     """Reads one streamed interaction."""
 
     def __init__(self, exchange: Exchange) -> None:
-        self.answer: Answer = started_answer(exchange)
-        self.message = Message("assistant")
-        self.answer.messages = [self.message]
-        self.growing = Growing()
+        super().__init__(exchange)
         self.calls: dict[int, Part] = {}
 
     def event(self, name: str | None, document: Any) -> list[Delta]:
@@ -130,10 +127,6 @@ class InteractionReader:
             for field in ("id", "status", "object", "model", "created", "updated", "service_tier"):
                 marks[("interaction", field)] = Mark(editable=False)
         return string_deltas(event, marks, (kind or "", index))
-
-    def end(self) -> None:
-        """Join the pieces."""
-        self.growing.settle()
 
     def _delta(self, event: dict[str, Any], index: int) -> list[Delta]:
         delta = as_dict(event.get("delta"))

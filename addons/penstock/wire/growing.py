@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from penstock.exchange import Message, Part, PartKind
+from penstock.exchange import Answer, Exchange, Message, Part, PartKind
+from penstock.wire.json_family import started_answer
 
 # What is kept of one answer's texts for records and limits; the rest streams by unkept.
 KEPT_CHARACTERS_MAX = 1024 * 1024
@@ -63,3 +64,20 @@ def parsed_arguments(text: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError):
         return text
+
+
+class OneMessageReader:
+    """What readers of a stream that says one message begin and end with.
+
+    Subclasses take its events; what grows in ``message`` is joined at the end.
+    """
+
+    def __init__(self, exchange: Exchange) -> None:
+        self.answer: Answer = started_answer(exchange)
+        self.message = Message("assistant")
+        self.answer.messages = [self.message]
+        self.growing = Growing()
+
+    def end(self) -> None:
+        """Join the pieces."""
+        self.growing.settle()

@@ -6,7 +6,10 @@ type (or None) when it has not: hostile or broken bodies never raise here.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
+
+from penstock.exchange import Usage
 
 # Token counts and sizes above 2**53 are not exact in JSON (RFC 8259, section 6); no true
 # count comes near it, so a larger number is a broken or hostile one.
@@ -52,6 +55,21 @@ def at(value: Any, *path: str | int) -> Any:
         else:
             return None
     return value
+
+
+def renamed(values: Any, names: Mapping[str, str]) -> dict[str, Any]:
+    """The fields of ``values`` that have a common name, under that."""
+    fields = as_dict(values)
+    found = {common: fields.get(name) for name, common in names.items()}
+    return {common: value for common, value in found.items() if value is not None}
+
+
+def counted(fresh: int | None, output: int | None, names: tuple[str, str]) -> Usage:
+    """A usage of two counts that include all there is; ``names`` are the provider's."""
+    if fresh is None and output is None:
+        return Usage()
+    raw = {names[0]: fresh or 0, names[1]: output or 0}
+    return Usage(fresh, output, input_total=fresh, output_total=output, raw=raw)
 
 
 def total(*counts: int | None) -> int | None:

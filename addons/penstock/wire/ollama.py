@@ -19,13 +19,12 @@ from penstock.exchange import (
     HttpRequest,
     Message,
     Part,
-    Usage,
 )
 from penstock.wire.chat_marks import read_chat, read_marked
 from penstock.wire.family import AnswerReader, Channel, Delta, Family, Framing, Refusal
-from penstock.wire.growing import Growing
-from penstock.wire.json_family import JsonFamily, started_answer, string_deltas
-from penstock.wire.loose import as_count, as_dict, as_list, as_text, at
+from penstock.wire.growing import OneMessageReader
+from penstock.wire.json_family import JsonFamily, string_deltas
+from penstock.wire.loose import as_count, as_dict, as_list, as_text, at, counted, renamed
 from penstock.wire.openai_content import read_calls, read_tools
 from penstock.wire.zones import MEDIA, Mark, Marks, strings
 
@@ -44,10 +43,7 @@ class OllamaFamily(JsonFamily):
         """Model and options; streaming is the default."""
         exchange.model = as_text(document.get("model"))
         exchange.stream = self.streams and document.get("stream") is not False
-        options = as_dict(document.get("options"))
-        for name, common in _PARAMETERS.items():
-            if name in options:
-                exchange.parameters[common] = options[name]
+        exchange.parameters |= renamed(document.get("options"), _PARAMETERS)
 
     def framing(self, exchange: Exchange, answer: HttpAnswer, first_bytes: bytes) -> Framing:
         """Lines of JSON when streamed and no error came."""
@@ -183,14 +179,8 @@ class OllamaShow(OllamaFamily):
     path = re.compile(r"/api/show$")
 
 
-class OllamaReader:
+class OllamaReader(OneMessageReader):
     """Reads lines of chat or generate."""
-
-    def __init__(self, exchange: Exchange) -> None:
-        self.answer: Answer = started_answer(exchange)
-        self.message = Message("assistant")
-        self.answer.messages = [self.message]
-        self.growing = Growing()
 
     def event(self, name: str | None, document: Any) -> list[Delta]:
         """Take one line."""
@@ -220,10 +210,6 @@ class OllamaReader:
                 deltas.append(Delta(channel, path, text))
         return deltas + string_deltas(line, marks)
 
-    def end(self) -> None:
-        """Join the pieces."""
-        self.growing.settle()
-
 
 _TEXT = Channel(("text",), "assistant")
 
@@ -235,11 +221,9 @@ def read_facts(answer: Answer, message: Message | None, line: dict[str, Any]) ->
         answer.complete = True
         if message is not None:
             message.finish_reason = as_text(line.get("done_reason"))
-    fresh, output = as_count(line.get("prompt_eval_count")), as_count(line.get("eval_count"))
-    if fresh is None and output is None:
-        return
-    raw = {"prompt_eval_count": fresh or 0, "eval_count": output or 0}
-    answer.usage = Usage(fresh, output, input_total=fresh, output_total=output, raw=raw)
+    names = ("prompt_eval_count", "eval_count")
+    usage = counted(as_count(line.get(names[0])), as_count(line.get(names[1])), names)
+    answer.usage = usage if usage.raw is not None else answer.usage
 
 
 def _images(images: Any) -> list[Part]:

@@ -7,22 +7,19 @@ the URL, or a version in the body. A stream's events are plain text named ``outp
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 from penstock.exchange import (
-    Answer,
     CallError,
     Exchange,
     HttpAnswer,
     HttpRequest,
     Message,
     Part,
-    Zone,
 )
 from penstock.wire.family import AnswerReader, Channel, Delta, Family, Framing, Refusal
-from penstock.wire.growing import Growing
-from penstock.wire.json_family import sniff, sse_event, started_answer
+from penstock.wire.growing import OneMessageReader
+from penstock.wire.json_family import sniff, sse_event
 from penstock.wire.loose import as_dict, as_text, at
 from penstock.wire.service_family import ServiceFamily
 from penstock.wire.zones import Marks, strings
@@ -33,16 +30,6 @@ _TEXT = Channel(("output",), "assistant")
 
 class Predictions(ServiceFamily):
     """``/v1/predictions``, ``/v1/models/{owner}/{name}/predictions`` and their streams."""
-
-    api = "replicate.predictions"
-    operation = "generate_content"
-    method = ""
-    hosts = ("replicate.com",)
-    path = re.compile(
-        r"/v1/(?:(?:models|deployments)/[^/]+/[^/]+/)?predictions(/[^/]+)*$|/v1/files/.+"
-    )
-    asks: ClassVar[Mapping[str, Zone]] = {"input": "user"}
-    says: ClassVar[Mapping[str, Zone]] = {"output": "assistant", "input": "user"}
 
     def fill_request(
         self, exchange: Exchange, request: HttpRequest, document: dict[str, Any], marks: Marks
@@ -79,14 +66,8 @@ class Predictions(ServiceFamily):
         return error + sse_event("done", {"reason": "error"})
 
 
-class PredictionReader:
+class PredictionReader(OneMessageReader):
     """Reads one output stream."""
-
-    def __init__(self, exchange: Exchange) -> None:
-        self.answer: Answer = started_answer(exchange)
-        self.message = Message("assistant")
-        self.answer.messages = [self.message]
-        self.growing = Growing()
 
     def event(self, name: str | None, document: Any) -> list[Delta]:
         """Take one event: text as it stands, or the JSON of an end."""
@@ -102,9 +83,15 @@ class PredictionReader:
         self.growing.say(self.message, "text", document)
         return [Delta(_TEXT, (), document)]
 
-    def end(self) -> None:
-        """Join the pieces."""
-        self.growing.settle()
 
-
-FAMILIES: tuple[Family, ...] = (Predictions(),)
+FAMILIES: tuple[Family, ...] = (
+    Predictions(
+        "replicate.predictions",
+        "generate_content",
+        ("replicate.com",),
+        r"/v1/(?:(?:models|deployments)/[^/]+/[^/]+/)?predictions(/[^/]+)*$|/v1/files/.+",
+        asks={"input": "user"},
+        says={"output": "assistant", "input": "user"},
+        method="",
+    ),
+)

@@ -1,13 +1,15 @@
 """Small services told by data: whose host, which path, which fields hold what.
 
-For APIs of one or two endpoints whose bodies are flat: search, speech, embeddings, jobs. A
-subclass names its fields; what it does not name is read as everywhere: every string a leaf.
+For APIs of one or two endpoints whose bodies are flat: search, speech, embeddings, jobs. What
+the data does not name is read as everywhere: every string a leaf.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from types import MappingProxyType
+from typing import Any
 from urllib.parse import parse_qs
 
 from penstock.exchange import Destination, Exchange, HttpAnswer, HttpRequest, Message, Part, Zone
@@ -17,14 +19,30 @@ from penstock.wire.zones import Mark, Marks, strings
 
 # A query string has a handful of parameters; more are not read.
 QUERY_FIELDS_MAX = 100
+NOTHING: Mapping[str, Zone] = MappingProxyType({})
 
 
 class ServiceFamily(UploadFamily):
-    """An endpoint of a named service."""
+    """An endpoint of a named service: an instance is data, a subclass adds what data cannot say.
 
-    hosts: tuple[str, ...] = ()
-    asks: ClassVar[Mapping[str, Zone]] = {}  # request fields and whose words they are
-    says: ClassVar[Mapping[str, Zone]] = {}  # answer fields
+    ``asks`` and ``says`` name fields of the request and of the answer, and whose words they are;
+    ``method`` empty means any.
+    """
+
+    def __init__(
+        self,
+        api: str,
+        operation: str,
+        hosts: tuple[str, ...],
+        path: str,
+        *,
+        asks: Mapping[str, Zone] = NOTHING,
+        says: Mapping[str, Zone] = NOTHING,
+        method: str = "POST",
+    ) -> None:
+        self.api, self.operation, self.method = api, operation, method
+        self.hosts, self.path = hosts, re.compile(path)
+        self.asks, self.says = asks, says
 
     def recognise(self, request: HttpRequest, destination: Destination) -> bool:
         """By host and path: the paths are words anyone may use."""

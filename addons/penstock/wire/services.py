@@ -6,42 +6,17 @@ What a search brings back is a tool's result: the place where injected text come
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
-from penstock.exchange import Exchange, HttpAnswer, HttpRequest, Message, Part, Usage, Zone
+from penstock.exchange import Exchange, HttpAnswer, HttpRequest, Message, Part, Usage
 from penstock.wire.family import Family
 from penstock.wire.loose import as_count, as_dict, as_dicts, as_list, as_text, at
 from penstock.wire.service_family import ServiceFamily
 from penstock.wire.zones import MEDIA, Mark, Marks
 
 
-class ExaSearch(ServiceFamily):
-    """``POST /search``, ``/contents``, ``/answer`` at Exa."""
-
-    api = "exa.search"
-    operation = "search"
-    hosts = ("exa.ai",)
-    path = re.compile(r"^/(search|contents|answer|findSimilar)$")
-    asks: ClassVar[Mapping[str, Zone]] = {"query": "user"}
-    says: ClassVar[Mapping[str, Zone]] = {
-        "results": "tool_result",
-        "citations": "tool_result",
-        "context": "tool_result",
-        "answer": "assistant",
-    }
-
-
-class TavilySearch(ServiceFamily):
-    """``POST /search`` and ``/extract`` at Tavily. Older clients send their key in the body."""
-
-    api = "tavily.search"
-    operation = "search"
-    hosts = ("tavily.com",)
-    path = re.compile(r"^/(search|extract|crawl|map)$")
-    asks: ClassVar[Mapping[str, Zone]] = {"query": "user", "urls": "user"}
-    says: ClassVar[Mapping[str, Zone]] = {"results": "tool_result", "answer": "assistant"}
+class Tavily(ServiceFamily):
+    """Older clients send their key in the body."""
 
     def fill_request(
         self, exchange: Exchange, request: HttpRequest, document: dict[str, Any], marks: Marks
@@ -51,14 +26,8 @@ class TavilySearch(ServiceFamily):
         marks[("api_key",)] = Mark(editable=False)
 
 
-class VoyageEmbeddings(ServiceFamily):
-    """``POST /v1/embeddings`` at Voyage AI: only a total of tokens is told."""
-
-    api = "voyage.embeddings"
-    operation = "embeddings"
-    hosts = ("voyageai.com",)
-    path = re.compile(r"/v1/(multimodal|contextualized)?embeddings$")
-    asks: ClassVar[Mapping[str, Zone]] = {"input": "user", "inputs": "user"}
+class Voyage(ServiceFamily):
+    """Only a total of tokens is told."""
 
     def fill_answer(
         self, exchange: Exchange, answer: HttpAnswer, document: Any, marks: Marks
@@ -71,36 +40,16 @@ class VoyageEmbeddings(ServiceFamily):
         for index, vector in enumerate(vectors):
             if isinstance(at(vector, "embedding"), str):
                 marks[("data", index, "embedding")] = MEDIA
-        exchange.answer.embedding_count = self._vectors(vectors)
+        if self.operation == "embeddings":
+            exchange.answer.embedding_count = len(vectors)
         raw = as_dict(at(document, "usage"))
         count = as_count(raw.get("total_tokens"))
         if count is not None:
             exchange.answer.usage = Usage(input_tokens=count, input_total=count, raw=raw)
 
-    def _vectors(self, vectors: list[Any]) -> int | None:
-        return len(vectors)
-
-
-class VoyageRerank(VoyageEmbeddings):
-    """``POST /v1/rerank`` at Voyage AI."""
-
-    api = "voyage.rerank"
-    operation = "rerank"
-    path = re.compile(r"/v1/rerank$")
-    asks: ClassVar[Mapping[str, Zone]] = {"query": "user", "documents": "tool_result"}
-
-    def _vectors(self, vectors: list[Any]) -> int | None:
-        return None
-
 
 class DeepgramListen(ServiceFamily):
-    """``POST /v1/listen``: audio in, a transcript out."""
-
-    api = "deepgram.listen"
-    operation = "transcription"
-    hosts = ("deepgram.com",)
-    path = re.compile(r"/v1/listen$")
-    says: ClassVar[Mapping[str, Zone]] = {"results": "assistant"}
+    """Audio in, a transcript out."""
 
     def fill_answer(
         self, exchange: Exchange, answer: HttpAnswer, document: Any, marks: Marks
@@ -114,59 +63,8 @@ class DeepgramListen(ServiceFamily):
             exchange.answer.messages = [Message("assistant", parts)]
 
 
-class DeepgramSpeak(ServiceFamily):
-    """``POST /v1/speak``: text in, audio out."""
-
-    api = "deepgram.speak"
-    operation = "speech"
-    hosts = ("deepgram.com",)
-    path = re.compile(r"/v1/speak$")
-    asks: ClassVar[Mapping[str, Zone]] = {"text": "user"}
-
-
-class XaiSpeech(ServiceFamily):
-    """``POST /v1/tts`` at xAI: text in, audio out."""
-
-    api = "xai.tts"
-    operation = "speech"
-    hosts = ("x.ai",)
-    path = re.compile(r"/v1/tts$")
-    asks: ClassVar[Mapping[str, Zone]] = {"text": "user"}
-
-
-class XaiVideos(ServiceFamily):
-    """``/v1/videos`` at xAI: made in the background, fetched by id."""
-
-    api = "xai.videos"
-    operation = "generate_content"
-    method = ""
-    hosts = ("x.ai",)
-    path = re.compile(r"/v1/videos(/[^/]+)?$")
-    asks: ClassVar[Mapping[str, Zone]] = {"prompt": "user"}
-
-
-class XaiBatches(ServiceFamily):
-    """``/v1/batches`` at xAI: the requests themselves are in the body."""
-
-    api = "xai.batches"
-    operation = "batch"
-    method = ""
-    hosts = ("x.ai",)
-    path = re.compile(r"/v1/batches(/[^/]+){0,2}$")
-    asks: ClassVar[Mapping[str, Zone]] = {"batch_requests": "user"}
-    says: ClassVar[Mapping[str, Zone]] = {"results": "assistant"}
-
-
 class MistralBatches(ServiceFamily):
-    """``/v1/batch/jobs`` at Mistral: requests in the body, or a file that holds them."""
-
-    api = "mistral.batches"
-    operation = "batch"
-    method = ""
-    hosts = ("mistral.ai",)
-    path = re.compile(r"/v1/batch/jobs(/[^/]+){0,2}$")
-    asks: ClassVar[Mapping[str, Zone]] = {"requests": "user"}
-    says: ClassVar[Mapping[str, Zone]] = {"outputs": "assistant"}
+    """Requests in the body, or a file that holds them."""
 
     def fill_request(
         self, exchange: Exchange, request: HttpRequest, document: dict[str, Any], marks: Marks
@@ -178,14 +76,46 @@ class MistralBatches(ServiceFamily):
 
 
 FAMILIES: tuple[Family, ...] = (
-    ExaSearch(),
-    TavilySearch(),
-    VoyageEmbeddings(),
-    VoyageRerank(),
-    DeepgramListen(),
-    DeepgramSpeak(),
-    XaiSpeech(),
-    XaiVideos(),
-    XaiBatches(),
-    MistralBatches(),
-)
+    ServiceFamily(
+        "exa.search", "search", ("exa.ai",), r"^/(search|contents|answer|findSimilar)$",
+        asks={"query": "user"},
+        says={"results": "tool_result", "citations": "tool_result", "context": "tool_result",
+              "answer": "assistant"},
+    ),
+    Tavily(
+        "tavily.search", "search", ("tavily.com",), r"^/(search|extract|crawl|map)$",
+        asks={"query": "user", "urls": "user"},
+        says={"results": "tool_result", "answer": "assistant"},
+    ),
+    Voyage(
+        "voyage.embeddings", "embeddings", ("voyageai.com",),
+        r"/v1/(multimodal|contextualized)?embeddings$",
+        asks={"input": "user", "inputs": "user"},
+    ),
+    Voyage(
+        "voyage.rerank", "rerank", ("voyageai.com",), r"/v1/rerank$",
+        asks={"query": "user", "documents": "tool_result"},
+    ),
+    DeepgramListen(
+        "deepgram.listen", "transcription", ("deepgram.com",), r"/v1/listen$",
+        says={"results": "assistant"},
+    ),
+    ServiceFamily(
+        "deepgram.speak", "speech", ("deepgram.com",), r"/v1/speak$", asks={"text": "user"}
+    ),
+    ServiceFamily("xai.tts", "speech", ("x.ai",), r"/v1/tts$", asks={"text": "user"}),
+    # Made in the background, fetched by id.
+    ServiceFamily(
+        "xai.videos", "generate_content", ("x.ai",), r"/v1/videos(/[^/]+)?$",
+        asks={"prompt": "user"}, method="",
+    ),
+    # The requests themselves are in the body.
+    ServiceFamily(
+        "xai.batches", "batch", ("x.ai",), r"/v1/batches(/[^/]+){0,2}$",
+        asks={"batch_requests": "user"}, says={"results": "assistant"}, method="",
+    ),
+    MistralBatches(
+        "mistral.batches", "batch", ("mistral.ai",), r"/v1/batch/jobs(/[^/]+){0,2}$",
+        asks={"requests": "user"}, says={"outputs": "assistant"}, method="",
+    ),
+)  # fmt: skip

@@ -11,7 +11,6 @@ import re
 from typing import Any
 
 from penstock.exchange import (
-    Answer,
     CallError,
     Exchange,
     HttpAnswer,
@@ -21,10 +20,10 @@ from penstock.exchange import (
     Usage,
 )
 from penstock.wire.family import AnswerReader, Channel, Delta, Family, Framing, Refusal
-from penstock.wire.growing import Growing
-from penstock.wire.json_family import JsonFamily, started_answer, string_deltas
-from penstock.wire.loose import as_count, as_dict, as_dicts, as_list, as_text, at
-from penstock.wire.zones import Mark, Marks, strings
+from penstock.wire.growing import OneMessageReader
+from penstock.wire.json_family import JsonFamily, string_deltas
+from penstock.wire.loose import as_count, as_dict, as_dicts, as_list, as_text, at, counted, renamed
+from penstock.wire.zones import Mark, Marks, read_field, strings
 
 _PARAMETERS = {"max_new_tokens": "max_tokens", "temperature": "temperature", "top_p": "top_p"}
 
@@ -41,14 +40,8 @@ class Generation(JsonFamily):
     ) -> None:
         """The input and its parameters."""
         exchange.model = as_text(document.get("model_id"))
-        marks[("input",)] = Mark("user")
-        text = as_text(document.get("input"))
-        if text is not None:
-            exchange.messages = [Message("user", [Part("text", text=text)])]
-        parameters = as_dict(document.get("parameters"))
-        for name, common in _PARAMETERS.items():
-            if name in parameters:
-                exchange.parameters[common] = parameters[name]
+        read_field(exchange, document, "input", marks)
+        exchange.parameters |= renamed(document.get("parameters"), _PARAMETERS)
 
     def framing(self, exchange: Exchange, answer: HttpAnswer, first_bytes: bytes) -> Framing:
         """One JSON object."""
@@ -111,14 +104,8 @@ class GenerationStream(Generation):
         return GenerationReader(exchange)
 
 
-class GenerationReader:
+class GenerationReader(OneMessageReader):
     """Reads one streamed generation."""
-
-    def __init__(self, exchange: Exchange) -> None:
-        self.answer: Answer = started_answer(exchange)
-        self.message = Message("assistant")
-        self.answer.messages = [self.message]
-        self.growing = Growing()
 
     def event(self, name: str | None, document: Any) -> list[Delta]:
         """Take one event."""
@@ -139,10 +126,6 @@ class GenerationReader:
                 self.growing.say(self.message, "text", text)
                 deltas.append(Delta(Channel(("generated_text",), "assistant"), path, text))
         return deltas + string_deltas(event, marks)
-
-    def end(self) -> None:
-        """Join the pieces."""
-        self.growing.settle()
 
     def _count(self, result: dict[str, Any]) -> None:
         reason = as_text(result.get("stop_reason"))
@@ -203,10 +186,7 @@ class AlephAlphaComplete(JsonFamily):
 
 
 def _usage(fresh: int | None, output: int | None) -> Usage:
-    if fresh is None and output is None:
-        return Usage()
-    raw = {"prompt_tokens": fresh or 0, "completion_tokens": output or 0}
-    return Usage(fresh, output, input_total=fresh, output_total=output, raw=raw)
+    return counted(fresh, output, ("prompt_tokens", "completion_tokens"))
 
 
 FAMILIES: tuple[Family, ...] = (GenerationStream(), Generation(), AlephAlphaComplete())

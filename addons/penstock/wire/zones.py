@@ -12,9 +12,9 @@ import base64
 import binascii
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-from penstock.exchange import Leaf, Part, Path, Zone
+from penstock.exchange import Exchange, Leaf, Message, Part, Path, Zone
 from penstock.wire.json_leaves import MAX_DEPTH, MAX_LEAVES
 from penstock.wire.json_spans import unescape
 
@@ -140,6 +140,20 @@ def strings(value: Any, limit: int = 1000, without: frozenset[str] = frozenset()
         elif isinstance(current, list):
             waiting += reversed(current)
     return found
+
+
+def read_field(
+    exchange: Exchange,
+    document: Mapping[str, Any],
+    name: str,
+    marks: Marks,
+    role: Literal["user", "system"] = "user",
+) -> None:
+    """A text that stands in a field of its own is one more message of ``role``."""
+    text = document.get(name)
+    if isinstance(text, str):
+        marks[(name,)] = Mark(role)
+        exchange.messages.append(Message(role, [Part("text", text=text)]))
 
 
 def _leaf(path: Path, value: str, mark: Mark) -> Leaf:
