@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from making import NOON, OPENAI, State, call, policy_of, tool_call
 
-from penstock.exchange import Destination, Finding, Leaf, Zone
+from penstock.exchange import Destination, Finding, Leaf, ToolDefinition, Zone
 from penstock.policy.call import Call
 from penstock.policy.decide import decide
 from penstock.policy.decision import Decision
@@ -80,6 +80,30 @@ def test_references_that_hide_content_can_be_refused(tmp_path: Path) -> None:
     policy = policy_of(tmp_path, "  - {id: a, deny: {references: [conversation]}}")
     assert decided(policy, call(references={"conversation": "conv_1"})).verdict == "deny"
     assert decided(policy, call(references={"background": True})).verdict == "allow"
+
+
+@pytest.mark.parametrize(
+    ("tools", "refused"),
+    [
+        (["lookup"], False),
+        (["lookup", "builtin:web_search_preview"], True),
+        (["web_search"], True),
+        (["my_web_search"], False),
+        ([], False),
+    ],
+)
+def test_tools_a_call_declares_can_be_refused(
+    tmp_path: Path, tools: list[str], refused: bool
+) -> None:
+    """Above all those the provider runs: what they bring back no rule sees."""
+    names = '["web_search*", "builtin:web_search*"]'
+    policy = policy_of(tmp_path, f"  - {{id: a, deny: {{declares: {names}}}}}")
+    called = call()
+    called.exchange.tools = [ToolDefinition(name) for name in tools]
+    decision = decided(policy, called)
+    assert (decision.verdict == "deny") is refused
+    if refused:
+        assert decision.refusal is not None and "web_search" in decision.refusal.message
 
 
 ALLOW = "  - {id: ours, allow: {providers: [openai], models: [gpt-*]}}"

@@ -140,6 +140,9 @@ class Judge:
         used = rule.act.used_references(self.call.exchange)
         if used:
             return f"the call refers to content it does not send ({', '.join(used)})"
+        tools = rule.act.declared(self.call.exchange)
+        if tools:
+            return f"the call declares a tool that is denied ({self.shown(tools[0])})"
         blob = rule.act.blobs.named(self.call) if rule.act.blobs is not None else None
         if blob is not None:
             kinds = " or ".join(sorted(blob.types)) or "of no known kind"

@@ -41,6 +41,7 @@ def refuses_a_target(rule: Rule[Any]) -> bool:
         and act.references is None
         and act.find is None
         and act.blobs is None
+        and act.declares is None
     )
 
 

@@ -41,6 +41,11 @@ BODY_SIGNATURES = ("content-md5", "digest", "content-digest", "x-amz-content-sha
 # Who reports a chat stream's usage only when asked, and the limits that need to know it.
 CHAT, ASKED = "openai.chat_completions", ("openai", "azure")
 MEASURED = ("tokens", "input_tokens", "output_tokens", "usd")
+UNREAD_SOCKET = (
+    "The messages of this WebSocket are in no format that can be read here, and the policy has "
+    "rules about content. Use the API over plain HTTP; or let the policy pass what cannot be read "
+    "(unknown_api: pass)."
+)
 SIGNED_SCHEMES = ("AWS4-", "Signature ")
 
 
@@ -174,7 +179,7 @@ class Govern:
             return f"The request body is ambiguous: {live.call.exchange.problem}."
         upgrades = live.request.headers.get("upgrade", "").lower() == "websocket"
         if upgrades and live.family.api not in CLIENT_EVENTS and policy.unknown_api != "pass":
-            return "This WebSocket's messages cannot be read; use the API over plain HTTP."
+            return UNREAD_SOCKET
         return None
 
     def edit(self, live: LiveCall, flow: http.HTTPFlow, body: bytes) -> None:

@@ -66,6 +66,7 @@ class Deny:
     references: frozenset[str] | None = None
     find: Find | None = None
     blobs: Blobs | None = None
+    declares: Globs | None = None
 
     def names(self, call: Call) -> bool:
         """True when the call is one this rule speaks of (``find`` is asked apart)."""
@@ -73,7 +74,15 @@ class Deny:
             return False
         if self.blobs is not None and self.blobs.named(call) is None:
             return False
+        if self.declares is not None and not self.declared(call.exchange):
+            return False
         return self.references is None or bool(self.used_references(call.exchange))
+
+    def declared(self, exchange: Exchange) -> list[str]:
+        """Which of the tools the call declares the rule names."""
+        if self.declares is None:
+            return []
+        return [tool.name for tool in exchange.tools if self.declares.match(tool.name)]
 
     def used_references(self, exchange: Exchange) -> list[str]:
         """Which of the rule's references the call uses."""
@@ -87,8 +96,14 @@ class Deny:
 
 def build(section: Section) -> Deny:
     """The rule of a ``deny`` section."""
-    rule = Deny(read_target(section), _references(section), read_find(section), _blobs(section))
-    if rule.target.is_nothing or rule.references == frozenset():
+    rule = Deny(
+        read_target(section),
+        _references(section),
+        read_find(section),
+        _blobs(section),
+        _declares(section),
+    )
+    if rule.target.is_nothing or rule.references == frozenset() or rule.declares == Globs(()):
         section.report("an empty list matches nothing: the rule can never refuse")
     return rule
 
@@ -96,6 +111,11 @@ def build(section: Section) -> Deny:
 def _references(section: Section) -> frozenset[str] | None:
     named = section.values.get("references")
     return None if named is None else frozenset(named)
+
+
+def _declares(section: Section) -> Globs | None:
+    names = section.values.get("declares")
+    return None if names is None else Globs(names)
 
 
 def _blobs(section: Section) -> Blobs | None:
@@ -118,6 +138,12 @@ KIND = Kind(
             "choices",
             "Content the call uses without sending it, so that no rule can read it.",
             tuple(REFERENCES),
+        ),
+        Key(
+            "declares",
+            "globs",
+            "Tools the call declares, by name: web_search*; those the provider runs as "
+            "builtin:TYPE: builtin:code_interpreter.",
         ),
         Key(
             "blobs",
