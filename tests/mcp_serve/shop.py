@@ -6,9 +6,11 @@ It says what it got: its environment's names, the arguments as they arrived.
 from __future__ import annotations
 
 import os
+import resource
 import sys
 
 from mcp.server.mcpserver import Context, MCPServer
+from mcp.types import InputRequiredResult
 from pydantic import BaseModel
 
 
@@ -18,8 +20,25 @@ class Name(BaseModel):
     name: str
 
 
+QUESTION = {
+    "resultType": "input_required",
+    "requestState": "half-way",
+    "inputRequests": {
+        "who": {
+            "method": "elicitation/create",
+            "params": {
+                "mode": "form",
+                "message": "What is your name?",
+                "requestedSchema": {"type": "object", "properties": {"name": {"type": "string"}}},
+            },
+        }
+    },
+}
+
+
 def make() -> MCPServer:
     made = MCPServer("shop", instructions="Ask before you buy.")
+    counted: dict[int, int] = {}
 
     @made.tool()
     def add(a: int, b: int) -> int:
@@ -64,6 +83,41 @@ def make() -> MCPServer:
         """Ask the person for a name."""
         answer = await context.elicit("What is your name?", Name)
         return f"{answer.action} {answer.data.name if answer.action == 'accept' else ''}".strip()
+
+    @made.tool()
+    async def ask_later(context: Context) -> str | InputRequiredResult:
+        """Ask for a name by the newer era's way: the answer comes with another request."""
+        given = (context.input_responses or {}).get("who")
+        if given is None:
+            return InputRequiredResult.model_validate(QUESTION)
+        name = given.model_dump()["content"]["name"]
+        return f"{context.request_state} {name}"
+
+    @made.tool()
+    async def grow(context: Context) -> str:
+        """Have one tool more, and say so to clients of both eras."""
+        made.add_tool(lambda: "new", name="grown", description="It is new.")
+        await context.notify_tools_changed()
+        if context.request_context.protocol_version < "2026":
+            await context.session.send_tool_list_changed()
+        return "grown"
+
+    @made.tool()
+    def count(context: Context) -> int:
+        """How often this session called it."""
+        counted[id(context.session._connection)] = counted.get(id(context.session._connection), 0)
+        counted[id(context.session._connection)] += 1
+        return counted[id(context.session._connection)]
+
+    @made.tool()
+    def open_files() -> int:
+        """How many files this process may open."""
+        return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+    @made.tool()
+    def crash() -> str:
+        """End the process at once."""
+        os._exit(3)
 
     @made.resource("shop://prices")
     def prices() -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from penstock.cli import mcp_wrap
+from penstock.cli import mcp_serve, mcp_wrap
 
 if TYPE_CHECKING:
     from penstock.mcp.pins import Change, Tools
@@ -39,6 +39,7 @@ def command() -> None:
 
 
 command.add_command(mcp_wrap.command)
+command.add_command(mcp_serve.command)
 
 
 @command.command(epilog="Example: penstock mcp pin https://mcp.example.com/mcp")

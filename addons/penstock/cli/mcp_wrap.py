@@ -6,23 +6,16 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from penstock.cli.options import GOVERNING
+from penstock.cli.options import GOVERNING, with_options
 
 NOT_FOUND, NOT_EXECUTABLE = 127, 126  # as shells answer
 # Programs that run another one: the server's name is what they run.
 LAUNCHERS = re.compile(r"npx|bunx|uvx|uv|run|node|bun|deno|python[0-9.]*|exec|env|-.*")
-
-
-def governed(function: Callable[..., Any]) -> Callable[..., Any]:
-    for option in reversed(GOVERNING):
-        function = option(function)
-    return function
 
 
 @click.command(
@@ -33,7 +26,7 @@ def governed(function: Callable[..., Any]) -> Callable[..., Any]:
 Example, in place of "npx" in a client's configuration:
   penstock mcp wrap --policy team.yaml --env GITHUB_TOKEN -- npx -y @example/server""",
 )
-@governed
+@with_options(GOVERNING)
 @click.option("--name", help="What rules call the server: stdio://NAME. Default: from CMD.")
 @click.option(
     "--env",
