@@ -138,3 +138,37 @@ def test_the_restorer_holds_nothing_when_nothing_can_become_a_placeholder(vault:
     assert scanner.feed("Please note: ").settled == 13
     assert scanner.feed("PLAC").settled == 13
     assert scanner.feed("ES to go").settled == 25
+
+
+ALTERATIONS = st.one_of(
+    st.tuples(st.just("delete"), st.integers(0, 40), st.just("")),
+    st.tuples(st.just("insert"), st.integers(0, 40), st.sampled_from(" _-A0z\u200b\n")),
+    st.tuples(st.just("replace"), st.integers(0, 40), st.sampled_from(" A0Zz_é")),
+    st.tuples(st.just("case"), st.integers(0, 40), st.just("")),
+    st.tuples(st.just("cut"), st.integers(0, 40), st.just("")),
+)
+
+
+@given(st.lists(ALTERATIONS, min_size=1, max_size=3), st.integers(0, 19))
+def test_an_altered_placeholder_never_becomes_a_value(
+    changes: list[tuple[str, int, str]], which: int
+) -> None:
+    """Neither its own nor one of the many others: exact, or nothing."""
+    vault = Vault(KEY)
+    sealed = [vault.seal("pii.email", f"user{n}@value.example", "c") for n in range(20)]
+    text = sealed[which]
+    for kind, place, char in changes:
+        at = place % max(1, len(text))
+        text = {
+            "delete": text[:at] + text[at + 1 :],
+            "insert": text[:at] + char + text[at:],
+            "replace": text[:at] + char + text[at + 1 :],
+            "case": text[:at] + text[at:].swapcase(),
+            "cut": text[:at],
+        }[kind]
+    restored, count = vault.restore(text, "c")
+    if sealed[which] in text:
+        assert restored == text.replace(sealed[which], f"user{which}@value.example")
+    else:
+        assert (restored, count) == (text, 0)
+    assert streamed(vault, text, list(range(len(text)))) == restored

@@ -66,7 +66,8 @@ def read_part(part: dict[str, Any], path: Path, zone: Zone, marks: Marks) -> lis
     text = as_text(part.get("text"))
     if text is not None:
         if part.get("thought") is True:
-            marks[(*path, "text")] = Mark("reasoning")
+            signed = bool(part.get("thoughtSignature") or part.get("thought_signature"))
+            marks[(*path, "text")] = Mark("reasoning", editable=not signed)
             return [Part("reasoning", text=text)]
         return [Part("text", text=text)]
     for name, read in _READERS.items():

@@ -216,7 +216,7 @@ def _step(step: dict[str, Any], path: Path, marks: Marks, zone: Zone = "assistan
             for part in _step(as_dict(item), (*path, "content", index), marks)
         ]
     if kind == "thought":
-        marks[path] = Mark("reasoning")
+        marks[path] = Mark("reasoning", editable=not step.get("signature"))
         said = "\n".join(strings(step.get("summary"), without=frozenset({"type"})))
         return [Part("reasoning", text=said)] if said else []
     if kind.endswith("_call"):

@@ -15,10 +15,14 @@ from penstock.wire import json_leaves
 from penstock.wire.family import AnswerReader, Family
 from penstock.wire.json_spans import insert_member, replace_value
 from penstock.wire.logprobs import note_choice
-from penstock.wire.loose import as_dict, as_dicts, as_text, at
+from penstock.wire.loose import as_dict, as_dicts, as_list, as_text, at
 from penstock.wire.openai_chat_stream import ChatReader
 from penstock.wire.openai_content import read_content, read_message, read_tools
 from penstock.wire.openai_family import OpenAIFamily, read_usage
+
+# Fields of a message in which OpenRouter and LiteLLM carry other providers' thoughts.
+THOUGHTS = ("reasoning_details", "thinking_blocks")
+ENCRYPTED = frozenset(("reasoning.encrypted", "redacted_thinking"))
 
 
 class ChatCompletions(OpenAIFamily):
@@ -35,6 +39,9 @@ class ChatCompletions(OpenAIFamily):
         wish = at(document, "stream_options", "include_usage")
         exchange.include_usage = wish if isinstance(wish, bool) else None
         exchange.references = _references(exchange, document)
+        signed = _signed_thoughts(document)
+        for leaf in exchange.leaves if signed else ():
+            leaf.editable = leaf.editable and leaf.path[:4] not in signed
 
     def fill_answer(self, exchange: Exchange, answer: Answer, document: dict[str, Any]) -> None:
         """One message per choice."""
@@ -109,6 +116,19 @@ class Completions(OpenAIFamily):
     def answer_reader(self, exchange: Exchange) -> AnswerReader:
         """Chunks carry ``text`` in the choice itself."""
         return ChatReader(exchange)
+
+
+def _signed_thoughts(document: dict[str, Any]) -> set[Path]:
+    """Where thoughts stand that gateways pass on for providers that sign or encrypt them."""
+    return {
+        ("messages", turn, field, index)
+        for turn, message in enumerate(as_list(document.get("messages")))
+        if type(message) is dict
+        for field in THOUGHTS
+        if field in message
+        for index, block in enumerate(as_list(message[field]))
+        if type(block) is dict and (block.get("signature") or block.get("type") in ENCRYPTED)
+    }
 
 
 def _references(exchange: Exchange, document: dict[str, Any]) -> dict[str, Any]:
