@@ -258,49 +258,49 @@ def _relaxed(nodes: tuple[Node, ...]) -> str:
 # --------------------------------------------------------------------------- live
 
 
-def live(source: str) -> str:
+def live(source: str, count_max: int = LIVE_COUNT_MAX) -> str:
     r"""A pattern for the beginnings of ``source``, to be matched up to the text's end.
 
     Pre(ab) = Pre(a) | a Pre(b), Pre(a|b) = Pre(a) | Pre(b), Pre(x{m,n}) = x{0,n-1} Pre(x);
     it matches a full ``source`` too. Assertions are dropped: holding a little more is safe.
     """
-    return _beginnings(parse(source))
+    return _beginnings(parse(source), count_max)
 
 
-def _beginnings(node: Node) -> str:
+def _beginnings(node: Node, most: int) -> str:
     if isinstance(node, Atom):
         return f"(?:{node.source})?" if node.width else ""
     if isinstance(node, Choice):
-        return node.flags + "|".join(_beginnings(n) for n in node.nodes) + ")"
+        return node.flags + "|".join(_beginnings(n, most) for n in node.nodes) + ")"
     if isinstance(node, Repeat):
-        high = node.high if node.high is not None and node.high <= LIVE_COUNT_MAX else None
-        inner = _unasserted(node.node)
+        high = node.high if node.high is not None and node.high <= most else None
+        inner = _unasserted(node.node, most)
         if isinstance(node.node, Atom):
             return inner + count(0, high) if inner else ""
         if high is not None and high <= 1:
-            return _beginnings(node.node)
-        return f"(?:{inner}){count(0, high and high - 1)}(?:{_beginnings(node.node)})"
+            return _beginnings(node.node, most)
+        return f"(?:{inner}){count(0, high and high - 1)}(?:{_beginnings(node.node, most)})"
     result = ""
     for inner_node in reversed(node.nodes):
         if isinstance(inner_node, Atom) and not inner_node.width:
             continue
-        first = _beginnings(inner_node)
-        full = _unasserted(inner_node)
+        first = _beginnings(inner_node, most)
+        full = _unasserted(inner_node, most)
         result = f"(?:{full}{result}|{first})" if result else first
     return result
 
 
-def _unasserted(node: Node) -> str:
+def _unasserted(node: Node, most: int) -> str:
     """The node as a pattern without its assertions."""
     if isinstance(node, Atom):
         return node.source if node.width else ""
     if isinstance(node, Choice):
-        return node.flags + "|".join(_unasserted(n) for n in node.nodes) + ")"
+        return node.flags + "|".join(_unasserted(n, most) for n in node.nodes) + ")"
     if isinstance(node, Repeat):
-        inner = _unasserted(node.node)
+        inner = _unasserted(node.node, most)
         if not inner:
             return ""
         inner = inner if isinstance(node.node, Atom | Choice) else f"(?:{inner})"
-        high = node.high if node.high is not None and node.high <= LIVE_COUNT_MAX else None
-        return inner + count(min(node.low, LIVE_COUNT_MAX), high)
-    return "".join(_unasserted(n) for n in node.nodes)
+        high = node.high if node.high is not None and node.high <= most else None
+        return inner + count(min(node.low, most), high)
+    return "".join(_unasserted(n, most) for n in node.nodes)

@@ -1,9 +1,8 @@
 """Find and replace in a text that grows piece by piece, without ever letting a part out.
 
-A piece of text is held back only while some pattern could still complete at its end: one
-RE2 automaton of all patterns' beginnings, run backwards from the end, says from where. So
-plain text passes at once, a long token is held whole however long it is, and nothing is
-held when nothing is live. There is no fixed window.
+A piece of text is held back only while some pattern could still complete at its end;
+``live`` says from where. So plain text passes at once, a long token is held whole however
+long it is, and nothing is held when nothing is live. There is no fixed window.
 """
 
 from __future__ import annotations
@@ -11,10 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 
-import re2
-
 from penstock.detect import SELECTIONS_MAX, Detectors
-from penstock.detect.pattern import live
+from penstock.detect.live import LivePattern
 from penstock.detect.probe import Probe
 from penstock.exchange import Finding, Zone
 from penstock.wire.channel_text import Replacement, ScanStep
@@ -25,33 +22,8 @@ CONTEXT_CHARACTERS = 256
 # more than 8 KB. What is still live then is judged as it stands, and if it is a secret,
 # the rest of it is swallowed.
 HELD_CHARACTERS_MAX = 32 * 1024
-# Budget of the automaton of beginnings (bytes).
-LIVE_MEMORY_BYTES = 32 * 1024 * 1024
 
 Replace = Callable[[Finding, str], str]
-
-
-class LivePattern:
-    """Says from where the end of a text may still become part of a match."""
-
-    def __init__(self, probes: Sequence[Probe]) -> None:
-        sources = (probe.live if probe.live is not None else probe.pattern for probe in probes)
-        beginnings = sorted({live(source) for source in sources if source})
-        options = re2.Options()
-        options.max_mem = LIVE_MEMORY_BYTES
-        self._pattern = re2.compile(f"(?:{'|'.join(beginnings)})\\z".encode(), options)
-        self.start("The first text fills the automaton: key=12, a@b.c, https://d.e/f")
-
-    def start(self, text: str) -> int:
-        """The first index from which all of the rest is live; ``len(text)`` for none."""
-        data = text.encode("utf-8", "surrogatepass")
-        match = self._pattern.search(data)
-        if match is None:
-            return len(text)
-        start: int = match.start()
-        if len(data) == len(text):
-            return start
-        return len(data[:start].decode("utf-8", "surrogatepass"))
 
 
 @lru_cache(maxsize=SELECTIONS_MAX)
@@ -86,7 +58,8 @@ class Scanner:
     """One growing text. Feed pieces; replacements refer to the original text's offsets."""
 
     __slots__ = (
-        "_context", "_detectors", "_held", "_live", "_offset", "_replace", "_swallow", "_zone",
+        "_context", "_detectors", "_held", "_let_go", "_live", "_offset", "_replace", "_swallow",
+        "_zone",
     )  # fmt: skip
 
     def __init__(self, detectors: Detectors, replace: Replace, zone: Zone) -> None:
@@ -97,6 +70,7 @@ class Scanner:
         self._context = ""  # settled text, as it was, that detectors may still look at
         self._held = ""  # text that has not left yet
         self._offset = 0  # absolute offset of the first held character
+        self._let_go = False  # what left last was still live: too long to be held
         self._swallow = False  # inside a secret longer than what may be held
 
     def feed(self, text: str) -> ScanStep:
@@ -108,10 +82,19 @@ class Scanner:
         if self._swallow:
             replacements = self._swallowed()
         before = len(self._context)
+        if len(self._held) > HELD_CHARACTERS_MAX:
+            self._let_go = True
+            whole = self._context + self._held
+            return self._settle(whole, before, len(whole), replacements, True)
+        if self._let_go:
+            live = self._live.start(self._context + self._held) - before
+            self._let_go = live < 0
+        else:  # what has left was not live, and never is again
+            live = self._live.start(self._held)
+        if live <= 0:
+            return ScanStep(replacements, self._offset)
         whole = self._context + self._held
-        limit = max(before, self._live.start(whole))
-        full = len(self._held) > HELD_CHARACTERS_MAX
-        return self._settle(whole, before, len(whole) if full else limit, replacements, full)
+        return self._settle(whole, before, before + live, replacements, False)
 
     def finish(self) -> ScanStep:
         """No more text comes: judge what is held as it stands, and let it go."""
