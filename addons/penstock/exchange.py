@@ -282,6 +282,7 @@ class McpCall:
     modern: bool = False  # 2026-07-28 and later: no session, _meta on each request
     batch: bool = False  # the body was an array of messages (2025-03-26 only)
     session_id: str | None = None
+    trace_parent: str | None = None  # of the message's own metadata
     client: str | None = None
     server: str | None = None
     tools_listed: list[str] | None = None
@@ -290,8 +291,6 @@ class McpCall:
     is_error: bool | None = None
     result_text: str | None = None
     notes: list[str] = field(default_factory=list)  # what rules saw: names of tools and fields
-    # Of an answer's strings those worth judging: what is known to hold nothing is left out.
-    telling: Callable[[Any], Sequence[Leaf]] | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(slots=True)
@@ -318,6 +317,8 @@ class Exchange:
     answer: Answer | None = None
     document: Any = None  # the parsed request body
     problem: str | None = None  # why the body could not be read as what it claims to be
+    # Of an answer's strings those worth judging: what is known to hold nothing is left out.
+    telling: Callable[[Any], Sequence[Leaf]] | None = field(default=None, repr=False, compare=False)
 
 
 # --------------------------------------------------------------------------- findings

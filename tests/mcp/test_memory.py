@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from penstock.mcp.memory import ASKED_SECONDS, Memory
+from penstock.mcp.memory import Memory
 
 TOOL = {"name": "search", "description": "Finds things.", "inputSchema": {"type": "object"}}
 URL = "https://a.example/mcp"
@@ -46,21 +46,6 @@ def test_invented_servers_and_tools_do_not_grow_memory() -> None:
     assert len(memory._shown) == 1000
     assert sum(len(tools) for tools in memory._shown.values()) == 10_000
     assert sum(len(marks) for marks in memory._marks.values()) <= 10_000
-
-
-def test_a_model_request_is_used_once_and_expires() -> None:
-    """One wish allows one call, by its caller, for a quarter of an hour."""
-    clock = Clock()
-    memory = Memory(clock)
-    memory.model_asks("app", ["mcp__shop__search"])
-    assert not memory.was_asked("other", "search")
-    assert not memory.was_asked("app", "earch")
-    assert memory.was_asked("app", "search")
-    assert memory.was_asked("app", "search", take=True)
-    assert not memory.was_asked("app", "search")
-    memory.model_asks("app", ["search"])
-    clock.now += ASKED_SECONDS + 1
-    assert not memory.was_asked("app", "search")
 
 
 def test_tasks_are_forgotten_oldest_first() -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import json
 import sys
+import time
 import urllib.request
+from typing import Any
 
 import pytest
 
@@ -175,3 +177,37 @@ def test_only_what_a_model_asked_for_is_called(
     assert wire.call("/asked/mcp", tool)["result"] == text_result("done")
     assert "no model asked" in refused(wire.call("/asked/mcp", tool))
     assert len(server.calls("/asked/mcp")) == before + 1
+    server.replies["/v1/chat/completions"]["choices"][0]["message"] = {
+        "role": "assistant",
+        "content": "found",
+    }
+    follow = [message, {"role": "tool", "tool_call_id": "c1", "content": "done"}]
+    body["messages"] = [{"role": "user", "content": "search"}, *follow]
+    again = urllib.request.Request(request.full_url, json.dumps(body).encode(), request.headers)
+    with wire.opener.open(again, timeout=20) as answer:
+        assert json.load(answer)["choices"]
+    asked, called, told = tied(proxy, tool)
+    assert called["caused_by"] == asked["id"] and told["caused_by"] == called["id"]
+    assert asked["trace_id"] == called["trace_id"] == told["trace_id"] is not None
+
+
+def tied(proxy: Penstock, tool: str) -> list[dict[str, Any]]:
+    """The records of the wish, the call that was made, and the prompt with its result."""
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        lines = (proxy.state / "audit.jsonl").read_text().splitlines()
+        records = [json.loads(line) for line in lines]
+        made = [
+            index
+            for index, one in enumerate(records)
+            if (one.get("mcp") or {}).get("tool") == tool and one.get("verdict") != "deny"
+        ]
+        later = records[made[0] + 1 :] if made else []
+        prompts = [one for one in later if one.get("api") == "openai.chat_completions"]
+        if prompts:
+            before = [
+                one for one in records[: made[0]] if one.get("api") == "openai.chat_completions"
+            ]
+            return [before[-1], records[made[0]], prompts[0]]
+        time.sleep(0.05)
+    raise AssertionError("no record of the follow-up")

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from typing import Any
 
 import orjson
 
+from penstock.mcp.causes import Causes
 from penstock.mcp.definitions import Digests
 from penstock.mcp.names import skeleton
 from penstock.mcp.pins import Pin, pins_of
+from penstock.mcp.taint import Taints
 from penstock.wire.loose import as_dict, as_text
 
 # A pod talks to dozens of servers with some hundred tools together.
@@ -24,16 +26,9 @@ SERVERS_MAX = 1000
 TOOLS_MAX = 10_000
 # Pages of one list, in each of its filtered forms.
 PAGES_MAX = 100
-# Tasks whose result may still come, and calls models asked for that were not made yet.
+# Tasks whose result may still come, and how long it is waited for.
 TASKS_MAX = 10_000
-ASKED_MAX = 10_000
-# A task's result is fetched within a day; a model's wish is followed within minutes, or a
-# person was asked in between.
 TASK_SECONDS = 86_400.0
-ASKED_SECONDS = 900.0
-# Clients put the server's name before a tool's: mcp__github__get_me, github.get_me, github-get_me.
-_SEPARATORS = "_.-/:"
-
 
 Digest = Callable[[Any], bytes | None]
 
@@ -43,13 +38,14 @@ class Memory:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
+        self.taints = Taints(clock)
+        self.causes = Causes(clock)
         self._shown: dict[str, dict[str, Pin]] = {}
         self._marks: dict[str, dict[str, bytes]] = {}  # quick hashes of the same
         self._pages: dict[str, set[bytes]] = {}  # documents that changed nothing since
         self._looks: dict[str, set[tuple[str, str]]] = {}
         self._tools = 0
         self._tasks: OrderedDict[tuple[str, str], tuple[str, float]] = OrderedDict()
-        self._asked: OrderedDict[tuple[str, str], list[float]] = OrderedDict()
 
     # ------------------------------------------------------------------ definitions
 
@@ -129,39 +125,6 @@ class Memory:
         """The tool a task runs; None when it is not known (any more)."""
         tool, until = self._tasks.get((server, task), (None, 0.0))
         return tool if until > self._clock() else None
-
-    # ------------------------------------------------------------------ what models asked for
-
-    def model_asks(self, caller: str, tools: Iterable[str]) -> None:
-        """A model's answer asked ``caller`` for these tool calls."""
-        until = self._clock() + ASKED_SECONDS
-        for tool in tools:
-            self._asked.setdefault((caller, tool), []).append(until)
-            self._asked.move_to_end((caller, tool))
-        while len(self._asked) > ASKED_MAX:
-            self._asked.popitem(last=False)
-
-    def was_asked(self, caller: str, tool: str, take: bool = False) -> bool:
-        """True when a model asked for ``tool`` and no call used that up; ``take`` uses it up.
-
-        Clients prefix names with the server's; what follows the prefix has to be the name.
-        """
-        now = self._clock()
-        for (of, name), waiting in self._asked.items():
-            if of != caller or not _means(name, tool):
-                continue
-            waiting[:] = [until for until in waiting if until > now]
-            if waiting:
-                if take:
-                    del waiting[0]
-                return True
-        return False
-
-
-def _means(asked: str, tool: str) -> bool:
-    if asked == tool:
-        return True
-    return asked.endswith(tool) and asked[-len(tool) - 1] in _SEPARATORS
 
 
 def _mark(definition: Any) -> bytes | None:

@@ -8,6 +8,7 @@ for want of a value. Free-form maps (labels, claims, parameters, args) are decla
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from penstock.policy.call import Call
@@ -31,6 +32,7 @@ FIELDS: dict[str, Any] = {
         "process": {"pid": WHOLE, "name": TEXT, "path": TEXT, "user": TEXT},
         "user_agent": TEXT,
         "credential": TEXT,
+        "tainted": FLAG,
         "claims": FREE_MAP,
         "spiffe": TEXT,
     },
@@ -90,9 +92,10 @@ def sample() -> dict[str, Any]:
 class Activation:
     """The variables of one call, each made when a condition first reads it."""
 
-    __slots__ = ("_call", "_made", "_now")
+    __slots__ = ("_call", "_made", "_now", "_tainted")
 
-    def __init__(self, call: Call, now: float) -> None:
+    def __init__(self, call: Call, now: float, tainted: Callable[[], bool] = lambda: False) -> None:
+        self._tainted = tainted
         self._call = call
         self._now = now
         self._made: dict[str, Any] = {}
@@ -106,7 +109,7 @@ class Activation:
     def _make(self, name: str) -> Any:
         match name:
             case "caller":
-                return _caller(self._call)
+                return _caller(self._call) | {"tainted": self._tainted()}
             case "destination":
                 return _destination(self._call)
             case "call":

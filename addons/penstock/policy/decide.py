@@ -47,6 +47,8 @@ def _decide(policy: Policy, call: Call, state: State, now: float) -> Decision:
         judge.content(judge.applying(policy.content_rules), call.exchange.leaves, "request")
     if policy.canaries:
         judge.plant()
+    if policy.confines:
+        judge.confinement()
     limits(judge)
     if judge.decision.verdict == "deny":
         judge.decision.route = None

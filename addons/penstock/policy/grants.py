@@ -129,7 +129,7 @@ def _call_refused(
     in_batch = mcp.batch and isinstance(call.exchange.document, dict)
     if in_batch and alone:
         return Denial(rule, SENT_ALONE)
-    if act.require == "model_request" and not state.memory.was_asked(asker(call.caller), tool):
+    if act.require == "model_request" and not state.memory.causes.wish(asker(call.caller), tool):
         return Denial(rule, "no model asked for this call")
     if act.approve is not None and act.approve.match(tool):
         ticket = ticket_of(call, mcp, state, policy_hash)
@@ -242,7 +242,10 @@ def out_of_sight(act: Tools) -> bool:
     beyond = act.pins if act.on_change != "alert" else None
     return any(
         one is not None
-        for one in (beyond, act.approve, act.require, act.max_argument_bytes, act.max_result_bytes)
+        for one in (
+            *(beyond, act.approve, act.require, act.max_argument_bytes, act.max_result_bytes),
+            *(act.taint, act.confine),
+        )
     )
 
 

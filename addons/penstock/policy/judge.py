@@ -13,6 +13,7 @@ from penstock.exchange import Finding, Leaf, Zone
 from penstock.policy.activation import Activation
 from penstock.policy.call import Call, kind_of
 from penstock.policy.conditions import make_context
+from penstock.policy.confine import leaving
 from penstock.policy.content import (
     ContentVerdict,
     Direction,
@@ -22,7 +23,7 @@ from penstock.policy.content import (
     looks_at,
 )
 from penstock.policy.decision import Decision, Reason, Verdict
-from penstock.policy.grants import tool_denials
+from penstock.policy.grants import asker, tool_denials
 from penstock.policy.harmless import ignored
 from penstock.policy.leaks import leaks_of
 from penstock.policy.policy import Policy, Rule
@@ -67,12 +68,26 @@ class Judge:
         """Whether the rule's condition is true; None when it cannot be evaluated."""
         assert rule.when is not None  # asked for rules with a condition only
         if self.context is None:
-            self.context = make_context(Activation(self.call, self.now).resolve)
+            self.context = make_context(Activation(self.call, self.now, self.tainted).resolve)
         try:
             return rule.when.holds(self.context)
         except Exception as error:  # noqa: BLE001 - a rule that cannot be evaluated is a decision
             self.failed(rule, error)
             return None
+
+    def tainted(self) -> bool:
+        """True when content that may be hostile came to the caller lately."""
+        return self.state.memory.taints.is_tainted(asker(self.call.caller))
+
+    def confinement(self) -> None:
+        """Refuse what would take a value elsewhere that has to stay with its server."""
+        told: set[str] = set()
+        confining = self.applying(self.policy.confines)
+        for one in leaving(confining, self.call, self.decision.edits, self.state):
+            if one.rule.id not in told:
+                told.add(one.rule.id)
+                what = "a value from another server's result would leave with this call"
+                self.deny(one.rule, what)
 
     def failed(self, rule: Rule[Any], error: Exception) -> None:
         """``on_error`` of the rule: the call is refused, or goes on without it. Counted."""

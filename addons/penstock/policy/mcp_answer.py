@@ -13,11 +13,13 @@ from typing import Any, get_args
 from penstock.mcp.answers import Verdict
 from penstock.mcp.definitions import Digests
 from penstock.policy.call import Call
+from penstock.policy.confine import remember
 from penstock.policy.decision import Reason
 from penstock.policy.globs import Globs
 from penstock.policy.grants import (
     Denial,
     acting_rules,
+    asker,
     changed,
     feature_refused,
     not_as_pinned,
@@ -28,6 +30,8 @@ from penstock.policy.policy import Policy, Rule
 from penstock.policy.refusals import policy_refusal
 from penstock.policy.rules.tools import Thing, Tools, server_url
 from penstock.policy.state import State
+from penstock.wire.json_leaves import Reading
+from penstock.wire.jsonrpc import MessageLeaves
 from penstock.wire.loose import as_dict, as_text
 
 Tell = Callable[[Reason], None]
@@ -64,6 +68,10 @@ class McpAnswer:
             r.act.max_result_bytes for r in self.applying if r.act.max_result_bytes is not None
         ]
         self.bytes_max = min(sizes) if sizes else None
+        self.tainting = [rule for rule in self.applying if rule.act.taint is not None]
+        self.confining = [rule for rule in self.applying if rule.act.confine is not None]
+        if self.tainting or self.confining:
+            self.bytes_max = 0  # every message is looked at
 
     def changes(self) -> bool:
         """False when nothing in the answer can be refused or left out."""
@@ -78,7 +86,40 @@ class McpAnswer:
         sized = self._sized(size) if "result" in message or "error" in message else None
         if sized is None or sized.shorten_to is not None:
             self._remember(as_dict(message.get("result")))
+            self._mark(message)
         return sized
+
+    def _mark(self, message: dict[str, Any]) -> None:
+        """Note what came to the caller: content that may be hostile, values that must stay."""
+        if not self.tainting and not self.confining:
+            return
+        if "result" not in message and not methods_of(message):
+            return
+        method, tool = self._asked(message)
+        if method.endswith("/list"):
+            return  # definitions: pins and detectors look after those
+        for rule in self.tainting:
+            taint = rule.act.taint
+            # What belongs to no call known here may be any tool's.
+            if taint is not None and (tool is None or taint.match(tool)):
+                self.state.memory.taints.taint(asker(self.call.caller))
+        if self.confining:
+            found = MessageLeaves(b"", Reading(message))
+            remember(self.confining, self.call, found, self.state)
+
+    def _asked(self, message: dict[str, Any]) -> tuple[str, str | None]:
+        """The method a message answers, and the tool: None where that is not known."""
+        mcp = self.call.exchange.mcp
+        if mcp is None or not mcp.ids:
+            return "", None
+        if "method" in message:
+            return "", mcp.tool
+        ident = message.get("id")
+        for asked, method, name in zip(mcp.ids, mcp.methods, mcp.names, strict=False):
+            if asked == ident and type(asked) is type(ident):
+                late = method.startswith("tasks/")
+                return method, None if late else name if name is not None else ""
+        return "", None
 
     def _sized(self, size: int) -> Verdict | None:
         """What becomes of a result of this size: refusing comes before shortening."""

@@ -119,6 +119,11 @@ class Policy:
         return tuple(rule for rule in self.rules if isinstance(rule.act, Tools))
 
     @cached_property
+    def confines(self) -> tuple[Rule[Tools], ...]:
+        """The tools rules that keep values where they came from."""
+        return tuple(rule for rule in self.tools if rule.act.confine is not None)
+
+    @cached_property
     def credentials(self) -> tuple[Rule[Credential], ...]:
         """The credential rules."""
         return tuple(rule for rule in self.rules if isinstance(rule.act, Credential))
@@ -134,6 +139,7 @@ class Policy:
         wanted = {name for find in self._finds for name in find.types}
         if CONVERSATION in self.call_types:
             wanted |= set(REMEMBERED)
+        wanted |= {name for rule in self.confines for name in rule.act.confine or ()}
         return tuple(sorted(wanted.union(*(rule.act.when_found for rule in self.routes))))
 
     @cached_property

@@ -256,7 +256,7 @@ class Govern:
         if mcp is not None and self.governance.policy.tools:
             live.mcp_answer = self.mcp_answer(live, state)
         if mcp is not None and live.scanner_for is not None:
-            mcp.telling = partial(worth_judging, self.governance, state)
+            live.call.exchange.telling = partial(worth_judging, self.governance, state)
 
 
 def refused(live: LiveCall, rule: str, message: str, enforced: bool) -> Decision:

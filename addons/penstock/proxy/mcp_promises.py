@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from penstock.mcp.approvals import LIFE_SECONDS, Approval
+from penstock.mcp.causes import traced
 from penstock.policy.decision import Reason
 from penstock.policy.grants import asker, ticket_of
 from penstock.policy.refusals import policy_refusal, text
@@ -44,7 +45,13 @@ def keep_promises(governance: Governance, live: LiveCall) -> None:
             decision.reasons.append(Reason(rule.id, "tools", "deny", why))
             decision.refusal = policy_refusal(rule, why, live.call)
             return
-    governance.memory.was_asked(asker(live.call.caller), mcp.tool, take=True)
+    causes, who = governance.memory.causes, asker(live.call.caller)
+    wish = causes.wish(who, mcp.tool, take=True)
+    if wish is not None and wish.cause is not None:
+        live.cause = wish.cause
+        if wish.use_id:
+            parent = live.request.headers.get("traceparent") or mcp.trace_parent
+            causes.came_from(who, wish.use_id, traced(live.call.id, parent, wish.cause))
 
 
 async def hold(governance: Governance, live: LiveCall, gone: Callable[[], bool]) -> bool:

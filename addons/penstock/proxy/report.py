@@ -10,6 +10,7 @@ import time
 from mitmproxy import http
 
 from penstock.exchange import Exchange
+from penstock.mcp.causes import traced
 from penstock.policy.grants import asker
 from penstock.proxy.call import LiveCall, call_of
 from penstock.proxy.governance import Governance
@@ -33,11 +34,24 @@ class Report:
         if live is None or live.reported:
             return
         live.reported = True
-        if live.outcome == "answered" and live.call.exchange.answer is not None:
-            asked = tool_calls(live.call.exchange)
-            if asked and live.call.exchange.mcp is None:
-                self.governance.memory.model_asks(asker(live.call.caller), asked)
         self.governance.recorder.record(self.record_of(live))
+
+    def trace(self, live: LiveCall, record: Record) -> None:
+        """Tie the call to the one it follows from, and note what will follow from it."""
+        exchange, causes = live.call.exchange, self.governance.memory.causes
+        mcp, who = exchange.mcp, ""
+        if mcp is None and (back := results_in(exchange)):
+            who = asker(live.call.caller)
+            live.cause = causes.of_results(who, back)
+        asked = asked_tools(exchange) if mcp is None and live.outcome == "answered" else []
+        parent = record.trace_parent or (mcp.trace_parent if mcp is not None else None)
+        if parent is None and live.cause is None and not asked:
+            return
+        here = traced(live.call.id, parent, live.cause)
+        record.trace_parent, record.trace_id = here.trace_parent, here.trace_id
+        record.caused_by = live.cause.call_id if live.cause is not None else None
+        if asked:
+            causes.model_asks(who or asker(live.call.caller), asked, here)
 
     def record_of(self, live: LiveCall) -> Record:
         call, exchange, decision = live.call, live.call.exchange, live.decision
@@ -97,6 +111,7 @@ class Report:
         if failed and not record.failure:
             record.failure = "failed_closed" if record.verdict == "deny" else "failed_open"
             record.failure_reason = failed[0]
+        self.trace(live, record)
         return record
 
 
@@ -113,6 +128,24 @@ def tool_calls(exchange: Exchange) -> list[str]:
     assert exchange.answer is not None  # asked for answered calls only
     parts = (part for message in exchange.answer.messages for part in message.parts)
     return [part.name or "" for part in parts if part.kind == "tool_call"]
+
+
+def asked_tools(exchange: Exchange) -> list[tuple[str, str | None]]:
+    """The tools the answer asks for, each with the model's own id of that."""
+    if exchange.answer is None:
+        return []
+    parts = (part for message in exchange.answer.messages for part in message.parts)
+    return [(part.name or "", part.id) for part in parts if part.kind == "tool_call"]
+
+
+def results_in(exchange: Exchange) -> list[str]:
+    """The model's ids of the tool results that are new in a prompt: those at its end."""
+    found: list[str] = []
+    for message in reversed(exchange.messages):
+        if message.role == "assistant":
+            break
+        found += [part.id for part in message.parts if part.kind == "tool_result" and part.id]
+    return found
 
 
 def retries(text: str) -> int:

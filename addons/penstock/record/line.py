@@ -82,6 +82,8 @@ def fields_of(record: Record) -> dict[str, Any]:
         "failure": record.failure,
         "failure_reason": record.failure_reason,
         "trace": record.trace_parent,
+        "trace_id": record.trace_id,
+        "caused_by": record.caused_by,
     }
 
 

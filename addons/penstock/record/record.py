@@ -64,3 +64,5 @@ class Record:
     failure: Literal["", "failed_open", "failed_closed"] = ""  # a rule or hook raised
     failure_reason: str | None = None
     trace_parent: str | None = None  # W3C traceparent of the caller's request
+    trace_id: str | None = None  # one for a model's wish, the tool call, and what follows
+    caused_by: str | None = None  # the id of the call this one is the consequence of

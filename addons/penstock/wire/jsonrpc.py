@@ -170,8 +170,8 @@ class MessageReader:
         """
         _note_messages(self.exchange, document)
         found: Sequence[Leaf] = MessageLeaves(b"", Reading(document))
-        if self.exchange.mcp is not None and self.exchange.mcp.telling is not None:
-            found = self.exchange.mcp.telling(found)
+        if self.exchange.telling is not None:
+            found = self.exchange.telling(found)
         return [
             Delta(Channel(("message",), leaf.zone), leaf.path, leaf.text, last=True)
             for leaf in found
@@ -229,6 +229,7 @@ def _note_request(message: dict[str, Any], exchange: Exchange, call: McpCall) ->
     meta = as_dict(params.get("_meta"))
     version = as_text(meta.get(VERSION_META)) or as_text(params.get("protocolVersion"))
     call.protocol_version = call.protocol_version or version
+    call.trace_parent = as_text(meta.get("traceparent")) or call.trace_parent
     client = as_dict(params.get("clientInfo"))
     call.client = as_text(client.get("name")) or call.client
     if name := as_text(as_dict(meta.get(CLIENT_META)).get("name")):

@@ -33,10 +33,13 @@ FEATURES = (
 # own after a minute (TypeScript) or five (Python), and then nobody reads the refusal.
 HOLD_SECONDS = 45
 HOLD_SECONDS_MAX = 600
+# Where confined values may not go.
+CONFINED_FROM = ("servers", "models")
 # A rule says something with at least one of these.
 EFFECTS = (
     "allow", "deny", "resources", "prompts", "features",
     "max_argument_bytes", "max_result_bytes", "pins", "approve", "require",
+    "taint", "confine",
 )  # fmt: skip
 
 
@@ -66,6 +69,9 @@ class Tools:
     max_argument_bytes: int | None = None
     max_result_bytes: int | None = None
     oversized: Literal["refuse", "truncate"] = "refuse"
+    taint: Globs | None = None
+    confine: tuple[str, ...] | None = None  # finding types
+    confine_from: tuple[str, ...] = CONFINED_FROM
     pins: Locked | None = None
     on_change: OnChange = "deny"
     approve: Globs | None = None
@@ -114,7 +120,9 @@ def build(section: Section) -> Tools | None:
         return None
     if allow and deny and all(covers(deny, pattern) for pattern in allow):
         section.report("every tool that is allowed is denied too: the list has no effect", "allow")
-    for name in ("deny", "approve"):
+    if "confine_from" in values and "confine" not in section.lines:
+        section.report("has no effect without 'confine'", "confine_from")
+    for name in ("deny", "approve", "taint"):
         if values.get(name) == ():
             section.report(f"an empty list {_EMPTY[name]} nothing", name)
     if "hold" in values and "approve" not in section.lines:
@@ -131,12 +139,12 @@ def build(section: Section) -> Tools | None:
         section.report(wrong, "server")
     lists: dict[str, Any] = {
         name: Globs(values[name], fold=False)
-        for name in ("allow", "deny", "resources", "prompts", "approve")
+        for name in ("allow", "deny", "resources", "prompts", "approve", "taint")
         if name in values
     }
     plain = (
         "features", "max_argument_bytes", "max_result_bytes", "oversized", "on_change", "require",
-        "refuse",
+        "refuse", "confine", "confine_from",
     )  # fmt: skip
     return Tools(
         server,
@@ -147,7 +155,7 @@ def build(section: Section) -> Tools | None:
     )
 
 
-_EMPTY = {"deny": "denies", "approve": "asks for"}
+_EMPTY = {"deny": "denies", "approve": "asks for", "taint": "taints"}
 
 
 def _locked(section: Section) -> Locked | None:
@@ -217,6 +225,22 @@ KIND = Kind(
             "choice",
             "model_request: a tool may be called only after a model asked for it.",
             ("model_request",),
+        ),
+        Key(
+            "taint",
+            "globs",
+            "Tools whose results may be hostile: caller.tainted is true for an hour after one.",
+        ),
+        Key(
+            "confine",
+            "types",
+            "Finding types: what is found in the server's results may not go elsewhere.",
+        ),
+        Key(
+            "confine_from",
+            "choices",
+            "Where it may not go: other servers, models. Default both.",
+            CONFINED_FROM,
         ),
         Key(
             "refuse",
