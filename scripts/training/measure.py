@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from penstock.detect import Detectors, known_types
-from penstock.detect.features import concepts_from
+from penstock.detect.features import Concepts, concepts_from
 from penstock.detect.scorer import window_scale, windows
 from penstock.exchange import matches_type
 
@@ -69,9 +69,12 @@ class Task:
         return best
 
 
-def prepared(texts: Sequence[Text], rule_types: Sequence[str]) -> Task:
+def prepared(
+    texts: Sequence[Text], rule_types: Sequence[str], concepts: Concepts | None = None
+) -> Task:
     """Features of all windows, and the verdict of the phrase rules without the model."""
-    concepts = concepts_from(concept_words())
+    if concepts is None:
+        concepts = concepts_from(concept_words())
     pieces, owner = [], []
     for number, text in enumerate(texts):
         for start, end in windows(len(text.text))[:WINDOWS_PER_TEXT]:

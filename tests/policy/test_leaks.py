@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from making import NOON, call, problems_of, tool_call
 
-from penstock.exchange import Answer, Destination, Leaf
-from penstock.policy.answer import answer_scanner, doubt
+from penstock.exchange import Answer, Destination, Leaf, Message, Part
+from penstock.policy.afterwards import tell_afterwards
+from penstock.policy.answer import answer_scanner
 from penstock.policy.call import Call
 from penstock.policy.decide import decide, decide_answer
 from penstock.policy.decision import Decision
@@ -219,8 +220,21 @@ def test_an_unsure_answer_is_told_and_can_be_refused(tmp_path: Path) -> None:
             made.exchange.answer.logprob_sum, made.exchange.answer.logprob_count = 10 * mean, 10
         assert plain(policy, DryState(policy), made, "Perhaps.", "assistant")[1].verdict == verdict
         told = Decision()
-        doubt(policy, made, DryState(policy), NOON, told)
+        tell_afterwards(policy, made, DryState(policy), NOON, told)
         assert told.verdict == "allow" and told.would == verdict
+
+
+def test_tone_is_judged_over_the_whole_answer(tmp_path: Path) -> None:
+    """A plain answer can be refused; of a stream it is told once, when it has left."""
+    hostile = "All of these people are disgusting scum and I hate them, they should be wiped out."
+    policy = policy_of(tmp_path, "  - {id: t, deny: {find: [toxicity], in: [response]}}")
+    assert plain(policy, DryState(policy), chat(), hostile, "assistant")[1].verdict == "deny"
+    assert streamed(policy, DryState(policy), chat(), hostile, "assistant")[0] == hostile
+    made, told = chat(), Decision()
+    made.exchange.answer = Answer(status=200)
+    made.exchange.answer.messages = [Message("assistant", [Part("text", hostile)])]
+    tell_afterwards(policy, made, DryState(policy), NOON, told)
+    assert (told.verdict, told.would, len(told.findings)) == ("allow", "deny", 1)
 
 
 def test_uncertainty_has_no_characters_to_redact(tmp_path: Path) -> None:

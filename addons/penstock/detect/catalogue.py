@@ -16,6 +16,7 @@ from penstock.detect.phrases import phrase_probes
 from penstock.detect.probe import Probe
 from penstock.detect.rules import load, load_phrases
 from penstock.detect.tokens import token_probe
+from penstock.detect.toxicity import toxicity_probes
 from penstock.detect.unsafe import unsafe_probes
 from penstock.detect.urls import url_probes
 
@@ -37,4 +38,5 @@ def all_probes() -> tuple[Probe, ...]:
         *link_probes(),
         *hidden_probes(),
         *unsafe_probes(),
+        *toxicity_probes(),
     )

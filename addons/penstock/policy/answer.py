@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from penstock.exchange import Finding, Leaf
 from penstock.policy.call import Call
-from penstock.policy.content import FINDINGS_KEPT, Ignored, looks_at, redacts, wants
+from penstock.policy.content import FINDINGS_KEPT, Ignored, redacts, wants
 from penstock.policy.decision import Decision, Located, Reason, Verdict
 from penstock.policy.harmless import ignored
 from penstock.policy.judge import Judge, is_signed, note
@@ -22,6 +22,8 @@ from penstock.wire.channel_text import ChannelScanner, Replacement, ScanStep
 from penstock.wire.edits import merge
 from penstock.wire.family import Channel, Refusal
 
+# Judged over the whole answer when it is over (see afterwards), not by each piece.
+TONE = "toxicity"
 Action = Literal["none", "redact", "deny"]
 ScannerFor = Callable[[Channel], ChannelScanner | None]
 
@@ -97,19 +99,6 @@ def about(rule: Rule[Any], call: Call) -> bool:
     return not isinstance(rule.act, Deny) or bool(rule.act.names(call))
 
 
-def doubt(policy: Policy, call: Call, state: State, now: float, decision: Decision) -> None:
-    """Tell of a streamed answer the model was not sure of; it has left, so nobody can act."""
-    leaks = leaks_of(policy.call_types, call, state)
-    finding = leaks.uncertainty() if leaks is not None else None
-    if finding is None:
-        return
-    for rule in Judge(policy, call, state, now).applying(policy.content_rules):
-        if looks_at(rule, "assistant", "response") and wants(rule, finding) and about(rule, call):
-            why = f"{finding.type} found in the answer, which has left"
-            note(decision, Reason(rule.id, rule.verb, "deny", why, enforced=False))
-    decision.findings.append(Located(finding, "assistant", (), "response"))
-
-
 class Reaction:
     """What the rules do about a finding in one channel."""
 
@@ -130,7 +119,8 @@ class Reaction:
         self.harmless = harmless
         self.found: list[Finding] = []  # what rules that mark have to know
         finds = [find for rule in rules if (find := find_of(rule)) is not None]
-        self.types = tuple(sorted({name for find in finds for name in find.types}))
+        named = {name for find in finds for name in find.types}
+        self.types = tuple(sorted(name for name in named if not name.startswith(TONE)))
 
     def react(self, finding: Finding, value: str) -> str:
         """The text in place of ``value``; Kept where it stays, Ending where the answer ends."""
@@ -148,9 +138,10 @@ class Reaction:
         refusing = next((rule for rule in enforced if rule in denying), None)
         redacting = [rule for rule in enforced if redacts(rule)]
         action: Action = "deny" if refusing else "redact" if redacting else "none"
-        self.decision.findings.append(
-            Located(finding, self.channel.zone, self.channel.key, "response", action)
-        )
+        if len(self.decision.findings) < FINDINGS_KEPT:
+            self.decision.findings.append(
+                Located(finding, self.channel.zone, self.channel.key, "response", action)
+            )
         if refusing is not None:
             self.decision.refusal = policy_refusal(refusing, why, self.call)
             return Ending(self.decision.refusal)

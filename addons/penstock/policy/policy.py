@@ -174,6 +174,12 @@ class Policy:
         return any(rule.act.exact for rule in self.limits)
 
     @cached_property
+    def asks_for_tone(self) -> bool:
+        """True when some rule looks for toxicity in answers."""
+        named = {name for find in self._finds if find.response for name in find.types}
+        return any(name.partition(".")[0] == "toxicity" for name in named)
+
+    @cached_property
     def asks_for_blobs(self) -> bool:
         """True when some rule asks what kinds of files a request carries."""
         return any(rule.act.blobs is not None for rule in self.rules if isinstance(rule.act, Deny))

@@ -13,7 +13,7 @@ from typing import Any
 from penstock.detect.calls import LOW_LOGPROB
 from penstock.exchange import HttpAnswer
 from penstock.mcp import EventFilter
-from penstock.policy.answer import doubt
+from penstock.policy.afterwards import tell_afterwards
 from penstock.policy.decision import Decision, Reason
 from penstock.proxy.call import LiveCall
 from penstock.proxy.capture import decoded_body
@@ -118,7 +118,7 @@ class AnswerTransform:
             if self.stream is not None:
                 rest = self.stream.feed(self.messages.end()) if self.messages is not None else []
                 out = self.stopped(rest + self.stream.end())
-                self.doubted()
+                self.look_back()
                 return out
             return self.judged() if self.whole else []
         finally:
@@ -128,12 +128,13 @@ class AnswerTransform:
         """A stream's events are whole and can be judged; half a document cannot."""
         return self.end() if self.stream is not None else []
 
-    def doubted(self) -> None:
-        """Tell of an answer the model was not sure of, where a rule asks."""
+    def look_back(self) -> None:
+        """Tell what only the whole answer shows, where a rule asks."""
         policy, live = self.governance.policy, self.live
-        if LOW_LOGPROB in policy.call_types and live.answer_decision is not None:
+        asks = policy.asks_for_tone or LOW_LOGPROB in policy.call_types
+        if asks and live.answer_decision is not None:
             state = self.governance.state_for(live.call.caller)
-            doubt(policy, live.call, state, time.time(), live.answer_decision)
+            tell_afterwards(policy, live.call, state, time.time(), live.answer_decision)
 
     def filtered(self, chunk: bytes) -> bytes:
         """The chunk without what an MCP server may not say to this caller."""

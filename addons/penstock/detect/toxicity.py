@@ -1,0 +1,76 @@
+"""Hostile speech: a weak signal, and only where a policy names it.
+
+A linear score over hashed n-grams, as the injection model's. It knows words and little of
+what they mean: it misses hate in polite words and takes offence at quotations. Its quality
+stands in docs/detection.md; nothing should be refused because of it alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from typing import TYPE_CHECKING
+
+from penstock.detect.model import CHARACTERS_MIN, FINDINGS_MAX, PIECE_CHARACTERS, certainty
+from penstock.detect.probe import Probe
+from penstock.detect.rules import DATA
+from penstock.detect.view import View
+from penstock.exchange import Finding
+
+if TYPE_CHECKING:
+    from penstock.detect.features import Concepts
+    from penstock.detect.scorer import Model
+
+WEIGHTS = DATA / "toxicity.npz"
+TOXICITY = "toxicity.model"
+_WORDS = r"[A-Za-z]{3}|[^\x00-\x7f]"
+
+
+@cache
+def model() -> tuple[Model, Concepts]:
+    """The weights of the package; numpy comes with them."""
+    import numpy as np
+
+    from penstock.detect.scorer import Model
+
+    with np.load(WEIGHTS) as data:
+        return Model(data["weights"], *data["scale"].tolist()), without_concepts()
+
+
+def without_concepts() -> Concepts:
+    """No words with a meaning of their own: those of the injection model tell nothing here."""
+    import numpy as np
+
+    from penstock.detect.features import Concepts
+
+    return Concepts(np.zeros(1, np.uint32), np.zeros(1, np.uint8))
+
+
+def toxicity_probes() -> list[Probe]:
+    """The model as a detector; never held back in a stream."""
+    return [Probe(TOXICITY, (TOXICITY,), _WORDS, _find, "phrases", _WORDS, live="")]
+
+
+def _find(view: View) -> Iterator[Finding]:
+    if len(view.text) < CHARACTERS_MIN:
+        return
+    weights, concepts = model()
+    low = high = count = 0
+    best = 0.0
+    for base in range(0, len(view.text), PIECE_CHARACTERS):
+        piece = view.text[base : base + PIECE_CHARACTERS]
+        for start, end, score in weights.scores(piece, concepts):
+            margin = score - weights.threshold
+            if margin < 0:
+                continue
+            if high and base + start <= high:
+                high, best = base + end, max(best, margin)
+                continue
+            if high:
+                yield Finding(TOXICITY, low, high, certainty(best), TOXICITY)
+                count += 1
+                if count >= FINDINGS_MAX:
+                    return
+            low, high, best = base + start, base + end, margin
+    if high:
+        yield Finding(TOXICITY, low, high, certainty(best), TOXICITY)
