@@ -28,6 +28,7 @@ from penstock.cli.client_environment import variables
 from penstock.cli.demo.certificate import write_server_certificate
 
 START_SECONDS = 30
+PENSTOCK = (sys.executable, "-m", "penstock")
 
 
 @dataclass
@@ -142,6 +143,7 @@ def running_penstock(
     upstream: Upstream | None = None,
     arguments: Sequence[str] = (),
     environment: dict[str, str] | None = None,
+    program: Sequence[str] = PENSTOCK,
 ) -> Iterator[Penstock]:
     """``penstock run`` with ``policy`` (YAML text, or a file) until the block ends.
 
@@ -154,7 +156,7 @@ def running_penstock(
         file.write_text(policy)
     state, ready, log = folder / "state", folder / "ready.json", folder / "penstock.log"
     command = [
-        *(sys.executable, "-m", "penstock", "run", "--policy", str(file)),
+        *(*program, "run", "--policy", str(file)),
         *("--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"),
         *("--state-dir", str(state), "--ready-file", str(ready)),
     ]

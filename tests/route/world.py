@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.harness import Penstock, running_penstock
+from tests.harness import PENSTOCK, Penstock, running_penstock
 from tests.proxy.raw import Answer, Client, RawUpstream, Script, TestCa
 
 ORIGINAL, FIRST, SECOND = "api.openai.com", "first.example", "second.example"
@@ -209,6 +209,7 @@ def world(
     policy: str = ROUTE,
     arguments: Sequence[str] = (),
     contexts: Mapping[str, Callable[[TestCa], Any]] | None = None,
+    program: Sequence[str] = PENSTOCK,
 ) -> Iterator[World]:
     """Start everything; a host whose behaviour is None refuses connections."""
     options = ["--upstream-ca", str(ca.pem), *arguments]
@@ -224,5 +225,7 @@ def world(
                 started[host] = stack.enter_context(RawUpstream(does, context))
                 port = started[host].port
             options += ["--connect-to", f"{host}:443=127.0.0.1:{port}"]
-        proxy = stack.enter_context(running_penstock(folder, policy, None, options))
+        proxy = stack.enter_context(
+            running_penstock(folder, policy, None, options, program=program)
+        )
         yield World(proxy, started)

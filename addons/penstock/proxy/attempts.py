@@ -237,5 +237,9 @@ def put(flow: http.HTTPFlow, form: Form) -> None:
     request.data.scheme = form.scheme.encode()
     request.data.authority = b""
     request.data.path = form.path.encode("latin-1", "replace")
-    request.headers.fields = tuple(form.fields)
+    fields = tuple(form.fields)
+    if request.is_http2:  # there the host is no field
+        request.data.authority = next((v for n, v in fields if n.lower() == b"host"), b"")
+        fields = tuple(field for field in fields if field[0].lower() != b"host")
+    request.headers.fields = fields
     request.data.content = form.body

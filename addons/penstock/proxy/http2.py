@@ -1,10 +1,16 @@
-"""HTTP/2 with the client, where switched on: the stock class with our error pages."""
+"""HTTP/2, where switched on: the stock classes with our error pages, and calls that move on."""
 
 from __future__ import annotations
 
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.context import Context
-from mitmproxy.proxy.layers.http import Http2Server, ResponseProtocolError
+from mitmproxy.proxy.layers.http import (
+    Http2Client,
+    Http2Server,
+    RequestProtocolError,
+    ResponseProtocolError,
+)
+from mitmproxy.proxy.layers.http._base import ReceiveHttp
 
 from penstock.proxy.problem import Problem
 from penstock.proxy.refusal import problem_of
@@ -39,3 +45,32 @@ class Server(Http2Server):
         self.h2_conn.send_headers(stream_id, fields)
         self.h2_conn.send_data(stream_id, body, end_stream=True)
         yield commands.SendData(self.conn, self.h2_conn.data_to_send())
+
+
+class Client(Http2Client):
+    """Speaks to an upstream. What was given up is over at once.
+
+    The stock class lets an answer go on that had come with its head, and would take the call's
+    next attempt on the same connection for the one that is reset.
+    """
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self.over: set[int] = set()  # streams of attempts given up; as many as were
+
+    def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
+        if not isinstance(event, RequestProtocolError):
+            yield from super()._handle_event(event)
+            return
+        caller_stream = event.stream_id  # changed by the stock class
+        ours = self.our_stream_id.get(caller_stream)
+        yield from super()._handle_event(event)
+        if ours is not None:
+            self.over.add(ours)
+            self.our_stream_id.pop(caller_stream, None)
+
+    def _handle_event2(self, event: events.Event) -> layer.CommandGenerator[None]:
+        for command in super()._handle_event2(event):
+            if isinstance(command, ReceiveHttp) and command.event.stream_id in self.over:
+                continue
+            yield command

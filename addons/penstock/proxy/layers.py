@@ -16,7 +16,6 @@ from mitmproxy.proxy.layers import tls
 from mitmproxy.proxy.layers.http import (
     GetHttpConnection,
     GetHttpConnectionCompleted,
-    Http2Client,
     HttpClient,
     HttpLayer,
     HTTPMode,
@@ -146,7 +145,7 @@ class UpstreamClient(HttpClient):
         error: str | None = yield commands.OpenConnection(self.context.server)
         if not error:
             if self.context.server.alpn == b"h2":
-                self.child_layer = Http2Client(self.context)
+                self.child_layer = http2.Client(self.context)
             else:
                 self.child_layer = http1.Client(self.context, self.runtime)
             self._handle_event = self.child_layer.handle_event  # type: ignore[method-assign]

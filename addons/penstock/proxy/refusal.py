@@ -27,6 +27,8 @@ CLOSED_ADDRESS = "address closed"
 TIMED_OUT = "connection timed out"
 # What our HTTP/1 client reports when the upstream hangs up before its answer's head.
 CLOSED_EARLY = "the destination closed the connection"
+# The same of an HTTP/2 upstream, in the core's words: RST_STREAM and GOAWAY.
+CLOSED_BEGINNINGS = (CLOSED_EARLY, "stream reset by client", "HTTP/2 connection closed")
 
 
 class Refused(ResponseProtocolError):
@@ -51,7 +53,7 @@ def problem_of(event: ResponseProtocolError) -> Problem | None:
         case ErrorCode.DESTINATION_UNKNOWN:
             return HOST_HEADER
         case ErrorCode.GENERIC_SERVER_ERROR | ErrorCode.RESPONSE_VALIDATION_FAILED:
-            return CLOSED if event.message == CLOSED_EARLY else BAD_ANSWER
+            return CLOSED if event.message.startswith(CLOSED_BEGINNINGS) else BAD_ANSWER
         case _:
             return BAD_REQUEST if event.code.http_status_code() else None
 

@@ -131,6 +131,9 @@ def renamed(choice: Choice, downgraded: str | None) -> Choice:
 def content_of(live: LiveCall, flow: http.HTTPFlow, changes: bool) -> tuple[Fields, bytes]:
     """Header fields and body as they would leave; without content coding if the body changes."""
     fields, body = flow.request.headers.fields, flow.request.raw_content or b""
+    if flow.request.data.authority and "host" not in flow.request.headers:
+        # HTTP/2 names the host elsewhere; the forms of services look for it here.
+        fields = ((b"host", flow.request.data.authority), *fields)
     if changes and "content-encoding" in flow.request.headers:
         # An edited body has none any more; this one is as it came.
         kept = tuple(field for field in fields if field[0].lower() != b"content-encoding")
