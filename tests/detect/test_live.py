@@ -76,7 +76,7 @@ def test_a_selection_with_one_kind_of_pattern_or_none(
 
 
 def test_more_openings_than_honest_text_has_wait_for_the_next_piece() -> None:
-    text = "sk-\n" * (OPENINGS_MAX + 50)
+    text = "ghp_, " * (OPENINGS_MAX + 50)
     at = LIVE.start(text)
     found = DEFINED.search(text.encode())
     assert found is not None and 0 < at < found.start()
