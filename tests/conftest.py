@@ -26,6 +26,7 @@ WITH_PROCESSES = frozenset(
         "mcp",
         "mcp_attacks",
         "mcp_conformance",
+        "mcp_real",
         "mcp_serve",
         "meter",
         "proxy",

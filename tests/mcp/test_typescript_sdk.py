@@ -72,7 +72,7 @@ V2_MODERN = V2._replace(
 )
 
 
-async def run(sdk: Sdk, url: str, folder: Path) -> dict[str, Any]:
+async def run(sdk: Sdk, url: str, folder: Path, source: str = PROGRAM) -> dict[str, Any]:
     """The program's report; its error output when it has none."""
     node = shutil.which("node")
     if node is None:
@@ -81,7 +81,7 @@ async def run(sdk: Sdk, url: str, folder: Path) -> dict[str, Any]:
     modules = next(parent for parent in package.parents if parent.name == "node_modules")
     (folder / "node_modules").symlink_to(modules)
     program = folder / "program.mjs"
-    text = PROGRAM.replace("CLIENT", sdk.client).replace("TRANSPORT", sdk.transport)
+    text = source.replace("CLIENT", sdk.client).replace("TRANSPORT", sdk.transport)
     program.write_text(text.replace("OPTIONS", sdk.options))
     process = await asyncio.create_subprocess_exec(
         node,
