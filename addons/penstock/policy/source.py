@@ -7,14 +7,16 @@ that changed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from penstock.policy.load import load
+from penstock.policy.policy import Policy
 from penstock.policy.problem import ConfigError, Problem
 from penstock.policy.shipped import resolve
 
+Unsuited = Callable[[Policy], Sequence[Problem]]
 Stamp = tuple[tuple[int, int, int] | None, ...]
 
 
@@ -31,16 +33,27 @@ class SourceStatus:
 class PolicySource:
     """Loads at once; raises ConfigError when that is not possible."""
 
-    def __init__(self, paths: Sequence[Path | str]) -> None:
-        """``paths`` are files or names of shipped policies; none means ``default``."""
+    def __init__(self, paths: Sequence[Path | str], unsuited: Unsuited = lambda _: ()) -> None:
+        """``paths`` are files or names of shipped policies; none means ``default``.
+
+        ``unsuited`` says what of a valid policy cannot be kept by this process.
+        """
         self.paths = resolve(paths)
+        self.unsuited = unsuited
         self.also_read: tuple[Path, ...] = ()
         self.stamp = self.stamps()
-        self.policy = load(self.paths)
+        self.policy = self.loaded()
         self.also_read = self.policy.also_read  # the next look reads once more, and watches them
         self.loads = 1
         self.refusals = 0
         self.problems: tuple[Problem, ...] = ()
+
+    def loaded(self) -> Policy:
+        """The files as a policy that this process can keep; raises ConfigError."""
+        policy = load(self.paths)
+        if problems := list(self.unsuited(policy)):
+            raise ConfigError(problems)
+        return policy
 
     def poll(self) -> bool:
         """Look at the files; True when another policy is in force now."""
@@ -49,7 +62,7 @@ class PolicySource:
             return False
         self.stamp = stamp
         try:
-            policy = load(self.paths)
+            policy = self.loaded()
         except ConfigError as error:
             self.refusals += 1
             self.problems = error.problems

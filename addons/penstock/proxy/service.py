@@ -31,7 +31,7 @@ from penstock.meter.shared import SharedQuotas
 from penstock.meter.store import Store
 from penstock.meter.store_url import read_store_url
 from penstock.policy.decision import Mode
-from penstock.policy.source import PolicySource
+from penstock.policy.source import PolicySource, Unsuited
 from penstock.proxy import engine, keys
 from penstock.proxy.admin import Admin
 from penstock.proxy.call import Failed, tell_failure
@@ -67,6 +67,8 @@ class Service:
     ready_file: Path | None = None
     tell: Callable[[str], None] = lambda _text: None  # what a person at the terminal hears
     store_url: str | None = field(default=None, repr=False)  # may hold a password
+    unsuited: Unsuited = lambda _policy: ()  # what of a policy this process cannot keep
+    introduces: bool = True  # of several workers, whoever started them says where they are
     governance: Governance = field(init=False)
     recording: Recording = field(init=False)
     journal: Journal = field(init=False)
@@ -89,7 +91,7 @@ class Service:
             ConfigError: the policy cannot be loaded. Nothing was opened.
             OSError, ValueError: the state directory or a port cannot be used.
         """
-        source = PolicySource(self.policies)
+        source = PolicySource(self.policies, self.unsuited)
         callers = source.policy.callers
         if callers is not None and callers.mtls and self.settings.tls_certificate is None:
             raise ValueError("callers.mtls needs TLS on the proxy's port: --tls-cert")
@@ -178,7 +180,8 @@ class Service:
         # would hold every call for some 30 ms.
         gc.collect()
         gc.freeze()
-        self.introduce(listening, admin)
+        if self.introduces:
+            self.introduce(listening, admin)
         if self.ready_file is not None:
             where = {
                 "listen": "{}:{}".format(*listening.proxy),
