@@ -242,6 +242,8 @@ def orders(directory: Path, show: str) -> None:
         )
     alarms(directory, "injection", show, prompts_only=False)
     alarms(directory, "tool_poisoning", show, prompts_only=False)
+    alarms(directory, "leakage", show, prompts_only=False)
+    alarms(directory, "unsafe", show, prompts_only=False)
 
 
 # Ways to write an order so that a pattern does not see it.

@@ -104,6 +104,9 @@ def test_each_turn_begins_with_the_bytes_of_the_one_before(tmp_path: Path, api: 
         assert decision.verdict == "edit"
         plain.append(body)
         sent.append(apply(body, decision.edits))
+    for turn, body in enumerate(sent, 1):
+        assert json.dumps(json.loads(body)).count("[Untrusted data ") == turn
+        assert json.dumps(json.loads(body)).count("PSC") == 1
     for before, after in pairwise(sent):
         assert MAIL.encode() not in before and CARD.encode() not in before
         assert after.startswith(before[: before.rindex(b"]")])

@@ -24,7 +24,7 @@ from penstock.policy.testing import CASE_KEYS, EXPECT_KEYS, USES_KEYS
 ROOT = Path(__file__).parents[2]
 EXAMPLES = [
     *sorted(path for path in (ROOT / "policies").glob("*.yaml") if "_test" not in path.name),
-    Path(__file__).parent / "examples" / "payments.yaml",
+    *(Path(__file__).parent / "examples" / name for name in ("payments.yaml", "guards.yaml")),
 ]
 
 
