@@ -82,6 +82,7 @@ class Caller:
     credential: str | None = None  # keyed fingerprint of the provider key used, never the key
     credentials: tuple[str, ...] = ()  # of every key the call carries, that one first
     claims: Mapping[str, Any] = field(default_factory=dict)
+    audiences: tuple[str, ...] | None = None  # of the token sent to the server; None: not told
     spiffe: str | None = None  # the SPIFFE ID of its client certificate
 
     @property

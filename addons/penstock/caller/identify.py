@@ -5,6 +5,8 @@ It never keeps a password, a token or a key: credentials leave as keyed fingerpr
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Mapping
 
 from penstock.caller.agent import agent_of, clean_user_agent, session_of
@@ -13,6 +15,8 @@ from penstock.caller.identity import Identity
 from penstock.exchange import Caller, Process, Workload
 
 _NO_WORKLOAD = Workload()
+# Longer tokens are no JWTs that servers take.
+TOKEN_CHARACTERS_MAX = 16 * 1024
 
 
 def identify_caller(
@@ -53,4 +57,26 @@ def identify_caller(
         credentials=credentials,
         claims=identity.claims if identity is not None else {},
         spiffe=identity.spiffe if identity is not None else None,
+        audiences=audiences_of(headers.get("authorization", "")),
     )
+
+
+def audiences_of(authorization: str) -> tuple[str, ...] | None:
+    """Whom a bearer token (a JWT) says it is for; None for what is none. Nothing is verified.
+
+    The server verifies; here it only matters that it is not sent to somebody else.
+    """
+    scheme, _, token = authorization.partition(" ")
+    parts = token.strip().split(".")
+    if scheme.lower() != "bearer" or len(parts) != 3 or len(token) > TOKEN_CHARACTERS_MAX:
+        return None
+    payload = parts[1]
+    try:
+        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(claims, dict):
+        return None
+    said = claims.get("aud")
+    given = said if isinstance(said, list) else [said]
+    return tuple(one for one in given if isinstance(one, str))

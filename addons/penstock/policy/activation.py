@@ -8,7 +8,7 @@ for want of a value. Free-form maps (labels, claims, parameters, args) are decla
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from penstock.policy.call import Call
@@ -33,6 +33,7 @@ FIELDS: dict[str, Any] = {
         "user_agent": TEXT,
         "credential": TEXT,
         "tainted": FLAG,
+        "scopes": TEXTS,
         "claims": FREE_MAP,
         "spiffe": TEXT,
     },
@@ -147,9 +148,22 @@ def _caller(call: Call) -> dict[str, Any]:
         },
         "user_agent": caller.user_agent or "",
         "credential": caller.credential or "",
+        "scopes": scopes_of(caller.claims),
         "claims": dict(caller.claims),
         "spiffe": caller.spiffe or "",
     }
+
+
+def scopes_of(claims: Mapping[str, Any]) -> list[str]:
+    """What a token grants: ``scope`` (RFC 8693, one text) or ``scp`` (a text or a list)."""
+    found: list[str] = []
+    for name in ("scope", "scp"):
+        value = claims.get(name)
+        if isinstance(value, str):
+            found += value.split()
+        elif isinstance(value, list):
+            found += [one for one in value if isinstance(one, str)]
+    return found
 
 
 def _destination(call: Call) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from penstock.mcp import provider_servers
 from penstock.mcp.pins import changed_fields
 from penstock.policy.batch import SENT_ALONE
 from penstock.policy.call import Call
-from penstock.policy.policy import Policy, Rule
-from penstock.policy.rules.tools import Thing, Tools, server_url
+from penstock.policy.policy import Rule
+from penstock.policy.rules.tools import Thing, Tools, for_another, server_url
 from penstock.policy.state import State
 
 CALL = "tools/call"
@@ -69,9 +69,15 @@ def feature_of(method: str) -> str | None:
 
 
 def tool_denials(
-    rules: Sequence[Rule[Tools]], call: Call, state: State, policy_hash: str
+    rules: Sequence[Rule[Tools]],
+    call: Call,
+    state: State,
+    policy_hash: str,
+    sends_own_token: bool = True,
 ) -> list[Denial]:
     """Every rule that refuses the call, and why.
+
+    ``sends_own_token``: the caller's token reaches the server, and not one that takes its place.
 
     Rules that only watch are judged together with those that act, but never instead of them:
     what they would grant or refuse does not change what the acting ones say.
@@ -80,7 +86,14 @@ def tool_denials(
     def denials(of: Sequence[Rule[Tools]]) -> list[Denial]:
         if call.exchange.mcp is None:
             return _provider_side_denials(of, call.exchange)
-        return list(_denials(of, call, call.exchange.mcp, state, policy_hash))
+        found = list(_denials(of, call, call.exchange.mcp, state, policy_hash))
+        if sends_own_token:
+            speaking = rules_about(of, server_url(call))
+            wrong = (rule for rule in speaking if for_another(rule.act, call))
+            found += [
+                Denial(rule, "the token sent along is for another audience") for rule in wrong
+            ]
+        return found
 
     enforced = [rule for rule in rules if rule.enforced]
     found = denials(enforced)
@@ -256,15 +269,3 @@ def refused_somewhere(about: Sequence[Rule[Tools]]) -> bool:
     if any(out_of_sight(rule.act) for rule in about):
         return True
     return not everything or any(rule.act.deny is not None for rule in about)
-
-
-def acting_rules(policy: Policy, call: Call) -> list[Rule[Tools]]:
-    """The rules about the call's server that act whatever the call says.
-
-    A rule with a condition hides nothing: it may hold for the next call and not for this one.
-    Its calls are checked all the same.
-    """
-    if call.exchange.mcp is None:
-        return []
-    acting = [rule for rule in policy.tools if rule.enforced and rule.when is None]
-    return rules_about(acting, server_url(call))

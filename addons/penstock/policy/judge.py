@@ -33,6 +33,7 @@ from penstock.policy.rules.canary import planting
 from penstock.policy.rules.deny import Deny
 from penstock.policy.rules.tools import Tools
 from penstock.policy.state import State
+from penstock.route.credentials.places import IDENTITY_HEADER, form_for
 from penstock.wire.edits import Edit
 from penstock.wire.family import Refusal
 
@@ -199,7 +200,9 @@ class Judge:
         if not self.policy.tools:
             return
         rules = self.applying(self.policy.tools)
-        for denial in tool_denials(rules, self.call, self.state, self.policy.hash):
+        use = self.decision.credential
+        own = use is None or form_for(use.spec, (), "", None) == IDENTITY_HEADER
+        for denial in tool_denials(rules, self.call, self.state, self.policy.hash, own):
             if denial.ticket and denial.rule.enforced:
                 self.waits.append(denial.rule)
                 if self.decision.refusal is None:

@@ -18,7 +18,6 @@ from penstock.policy.decision import Reason
 from penstock.policy.globs import Globs
 from penstock.policy.grants import (
     Denial,
-    acting_rules,
     asker,
     changed,
     feature_refused,
@@ -47,6 +46,15 @@ MEMBERS: Mapping[str, tuple[Thing, str]] = {
 }
 
 
+# What a condition may read that is the same for the next call of the same caller.
+OF_CALLER = frozenset(("caller", "destination"))
+
+
+def holds_for_caller(rule: Rule[Tools], judge: Judge) -> bool:
+    """True for a rule whose condition looks at nothing but the caller, and is true."""
+    return rule.when is not None and rule.when.roots <= OF_CALLER and bool(judge.holds(rule))
+
+
 class McpAnswer:
     """``mcp.answers.Rules`` for one call. ``tell`` takes the reasons to be recorded."""
 
@@ -55,11 +63,19 @@ class McpAnswer:
         self.call, self.state, self._tell = call, state, tell
         self.url = server_url(call)
         self.digest: Digests | None = None  # of the document that is being judged
-        self.acting = acting_rules(policy, call)
+        about = [r for r in rules_about(policy.tools, self.url) if r.enforced]
+        # What hides: rules that hold whatever this caller calls next, not those that look at the
+        # call. What such a rule may grant stays in the lists; calls are checked all the same.
+        self.acting = [rule for rule in about if rule.when is None or holds_for_caller(rule, judge)]
+        later = [r for r in about if r.when is not None and not r.when.roots <= OF_CALLER]
         # As ``refused`` has it, made ready for lists of hundreds.
         self._denying = [rule.act.deny for rule in self.acting if rule.act.deny is not None]
         self._listing: dict[Thing, list[Globs]] = {
             thing: [g for rule in self.acting if (g := rule.act.listing(thing)) is not None]
+            for thing in get_args(Thing)
+        }
+        self._may_grant: dict[Thing, list[Globs]] = {
+            thing: [g for rule in later if (g := rule.act.listing(thing)) is not None]
             for thing in get_args(Thing)
         }
         self._pinning = any(rule.act.pins is not None for rule in self.acting)
@@ -153,7 +169,8 @@ class McpAnswer:
         if any(globs.match(name) for globs in self._denying) and thing == "tool":
             return True
         listing = self._listing[thing]
-        if listing and not any(globs.match(name) for globs in listing):
+        granting = [*listing, *self._may_grant[thing]] if listing else listing
+        if listing and not any(globs.match(name) for globs in granting):
             return True
         if thing != "tool" or not self._pinning:
             return False

@@ -50,10 +50,12 @@ class Admin:
         metrics: Callable[[], bytes],
         ready: Callable[[], bool],
         status: Callable[[], Mapping[str, Any]],
+        keys: Callable[[], Mapping[str, Any]] = dict,
     ) -> None:
         self.metrics = metrics
         self.ready = ready
         self.status = status
+        self.keys = keys
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         # Named as TCP, because asyncio switches delays off for such sockets only.
         self.socket = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -70,6 +72,7 @@ class Admin:
             Route("/readyz", self.readiness),
             Route("/metrics", self.exposition),
             Route("/status", self.show_status),
+            Route("/.well-known/jwks.json", self.show_keys),
         ]
         self.server = QuietServer(
             uvicorn.Config(
@@ -107,6 +110,10 @@ class Admin:
 
     async def exposition(self, _request: Request) -> Response:
         return Response(self.metrics(), media_type=METRICS_TYPE)
+
+    async def show_keys(self, _request: Request) -> Response:
+        """The public key that stated identities are verified with."""
+        return JSONResponse(dict(self.keys()))
 
     async def show_status(self, _request: Request) -> Response:
         return JSONResponse(dict(self.status()))

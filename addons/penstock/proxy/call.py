@@ -6,6 +6,7 @@ lives in the flow's metadata and dies with the flow.
 
 from __future__ import annotations
 
+import json
 import secrets
 import time
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from penstock.policy.decision import Decision
 from penstock.policy.mcp_answer import McpAnswer
 from penstock.proxy.problem import CHECK_FAILED
 from penstock.record.record import Outcome
+from penstock.route.credentials.spec import IDENTITY, Spec
 from penstock.wire.family import Channel, Family
 from penstock.wire.stream import ChannelScanner
 
@@ -51,6 +53,7 @@ class LiveCall:
     answer_decision: Decision | None = None
     scanner_for: ScannerFor | None = None  # what reads the answer's texts; None: nothing may change
     subject: str | None = field(default=None, repr=False)  # the token the caller proved itself by
+    proved: bool = False  # the caller proved who it is
     echoes: Echoes | None = None  # the real key in use, which must not come back
     coding: str = ""  # content coding of the answer that was taken off because of it
     cause: Cause | None = None  # the call this one is the consequence of
@@ -79,6 +82,24 @@ class LiveCall:
     stop_reading: Callable[[], None] | None = None  # nothing more of the stream comes
     settled: bool = False
     reported: bool = False
+
+    def subject_for(self, spec: Spec) -> str | None:
+        """Whose credential a source gives: the caller's token, or what is known of the caller.
+
+        Only what was proved, or what the platform says of the workload, is stated of it.
+        """
+        if not spec.of_caller:
+            return None
+        if spec.kind != IDENTITY:
+            return self.subject
+        caller, workload = self.call.caller, self.call.caller.workload
+        place = f"{workload.namespace or ''}/{workload.name}" if workload.name else None
+        who = {
+            "sub": (caller.user if self.proved else None) or caller.spiffe or place,
+            "workload": place,
+            "service_account": workload.service_account,
+        }
+        return json.dumps({name: value for name, value in who.items() if value})
 
     @property
     def may_change_answer(self) -> bool:

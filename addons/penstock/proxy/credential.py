@@ -50,7 +50,7 @@ class Credential:
         if live is None or flow.response is not None or live.decision.credential is None:
             return None
         use = live.decision.credential
-        subject = live.subject if use.spec.of_caller else None
+        subject = live.subject_for(use.spec)
         fetched = self.governance.credentials.current(use.spec, subject)
         if fetched is None:
             return self.fetch(live, flow, use, subject)
@@ -106,7 +106,7 @@ class Credential:
         # None: a routed call was answered by a target that has no key of ours.
         rejected = REJECTED_SIGNATURE if use and use.spec.form == "sigv4" else REJECTED
         if use is not None and response.status_code in rejected:
-            subject = live.subject if use.spec.of_caller else None
+            subject = live.subject_for(use.spec)
             self.governance.credentials.rejected(use.spec, subject)
         response.headers.fields = tuple(
             (name, echoes.mask(value)) for name, value in response.headers.fields

@@ -12,8 +12,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from hashlib import blake2b
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from penstock.caller import ProcessFinder
 from penstock.destinations import is_ai, matches
@@ -50,7 +51,8 @@ if TYPE_CHECKING:
     from penstock.mcp.announce import Announcer
     from penstock.meter.counter import TokenCounter
     from penstock.proxy.authenticate import Authentication
-    from penstock.route.credentials.store import Credentials
+    from penstock.route.credentials.spec import Spec
+    from penstock.route.credentials.store import Credentials, Fetch
 
 # Hosts whose interception was decided; a laptop meets some hundred, an attacker any number.
 WISHES_MAX = 4096
@@ -163,8 +165,26 @@ class Governance:
         if self._credentials is None:
             from penstock.route.credentials.store import Credentials
 
-            self._credentials = Credentials()
+            self._credentials = Credentials(source=self.credential_source)
         return self._credentials
+
+    def public_keys(self) -> dict[str, Any]:
+        """What servers verify stated identities with."""
+        from penstock.route.credentials.identity import key_set
+
+        return key_set(self.keys.identity)
+
+    def credential_source(self, spec: Spec) -> Fetch:
+        """Where a credential comes from; a statement of identity is signed with our own key."""
+        from penstock.route.credentials.spec import IDENTITY
+
+        if spec.kind != IDENTITY:
+            from penstock.route.credentials.store import source
+
+            return source(spec)
+        from penstock.route.credentials import identity
+
+        return partial(identity.fetch, key=self.keys.identity)
 
     def reload(self) -> bool:
         """Take up changed policy files; True when another policy is in force now."""

@@ -137,7 +137,7 @@ class Identify:
         )
         live.uninspectable = problem
         if (identity := flow.metadata.get(IDENTITY)) is not None:
-            live.subject = identity.token
+            live.subject, live.proved = identity.token, True
         return live
 
     def is_ai(self, exchange: Exchange, destination: Destination) -> bool:

@@ -24,6 +24,7 @@ class Keys:
     placeholders: bytes = field(repr=False)
     fingerprint: bytes = field(repr=False)
     digest: bytes = field(repr=False)
+    identity: bytes = field(default=b"", repr=False)
 
 
 def derive(secret: bytes) -> Keys:
@@ -32,7 +33,9 @@ def derive(secret: bytes) -> Keys:
     def key(purpose: bytes) -> bytes:
         return blake2b(key=secret, person=purpose, digest_size=32).digest()
 
-    return Keys(key(b"placeholders"), key(b"fingerprint"), key(b"digest"))
+    # Twice as long: it is reduced to a number below the order of a curve.
+    identity = blake2b(key=secret, person=b"identity", digest_size=64).digest()
+    return Keys(key(b"placeholders"), key(b"fingerprint"), key(b"digest"), identity)
 
 
 def shared_secret() -> Path | None:

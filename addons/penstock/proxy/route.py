@@ -46,7 +46,7 @@ class Route:
         keys: Keys = {}
         for index, choice in enumerate(plan.choices):
             if choice.use is not None:
-                subject = live.subject if choice.use.spec.of_caller else None
+                subject = live.subject_for(choice.use.spec)
                 fetched = self.governance.credentials.current(choice.use.spec, subject)
                 if fetched is None:
                     return self.fetch(live, flow, plan)
@@ -63,7 +63,7 @@ class Route:
         for index, choice in enumerate(plan.choices):
             if choice.use is None:
                 continue
-            subject = live.subject if choice.use.spec.of_caller else None
+            subject = live.subject_for(choice.use.spec)
             try:
                 keys[index] = await self.governance.credentials.obtain(choice.use.spec, subject)
             except SourceError as error:

@@ -137,6 +137,7 @@ class Service:
             metrics=self.recording.metrics.expose,
             ready=lambda: self.ready,
             status=self.status,
+            keys=self.governance.public_keys,
         )
         self.settings = replace(self.settings, admin=admin.address)
         await admin.start()

@@ -16,7 +16,7 @@ from penstock.policy.keys import Key
 from penstock.policy.read import Section
 from penstock.policy.rules.kind import Kind
 from penstock.policy.target import Target, read_target
-from penstock.route.credentials.spec import Form, Spec
+from penstock.route.credentials.spec import IDENTITY, Form, Spec
 
 
 @dataclass(slots=True, frozen=True)
@@ -125,6 +125,15 @@ SOURCES = (
             Key("subject_type", "text", "What it is. Default a JWT."),
         ),
     ),
+    Key(
+        "identity",
+        "section",
+        "A signed statement of who is behind the call; it lasts a minute.",
+        keys=(
+            Key("audience", "text", "Whom the statement is for.", required=True),
+            Key("issuer", "text", "Who makes it. Default penstock."),
+        ),
+    ),
 )
 URLS = ("address", "endpoint", "authority", "sts", "iam", "token_url")
 
@@ -194,6 +203,8 @@ def _source_problems(
     form = section.values.get("as")
     if form == "sigv4" and kind not in ("file", "environment", "command", "vault", "aws"):
         yield f"{kind} gives a token, and tokens do not sign requests", "as"
+    if form == "penstock-identity" and kind != IDENTITY:
+        yield "that header is for 'from: {identity: ...}'", "as"
     if kind == "aws" and form not in (None, "sigv4"):
         yield "AWS keys sign requests: leave 'as' out", "as"
 

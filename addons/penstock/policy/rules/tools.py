@@ -39,7 +39,7 @@ CONFINED_FROM = ("servers", "models")
 EFFECTS = (
     "allow", "deny", "resources", "prompts", "features",
     "max_argument_bytes", "max_result_bytes", "pins", "approve", "require",
-    "taint", "confine",
+    "taint", "confine", "audience",
 )  # fmt: skip
 
 
@@ -77,6 +77,7 @@ class Tools:
     approve: Globs | None = None
     hold_seconds: int = HOLD_SECONDS
     require: Literal["model_request"] | None = None
+    audience: Globs | None = None
     refuse: Form = "advise"
 
     def speaks_of(self, url: str | None) -> bool:
@@ -102,6 +103,21 @@ class Tools:
         return listed is not None and listed.match(name)
 
 
+OWN = "server"  # the server's own address, among audiences
+
+
+def for_another(act: Tools, call: Call) -> bool:
+    """True for a token that says it is for somebody else than the rule lets it be for."""
+    said = call.caller.audiences
+    if act.audience is None or said is None:
+        return False
+    url = server_url(call)
+    origin = url_of(call.scheme, call.destination.host, call.destination.port, "")
+    own = {url, url.rstrip("/"), origin, f"{origin}/", call.destination.host}
+    named = OWN in act.audience.patterns
+    return not any(act.audience.match(one) or (named and one in own) for one in said)
+
+
 def server_url(call: Call) -> str:
     """The MCP server a call goes to."""
     destination = call.destination
@@ -122,7 +138,7 @@ def build(section: Section) -> Tools | None:
         section.report("every tool that is allowed is denied too: the list has no effect", "allow")
     if "confine_from" in values and "confine" not in section.lines:
         section.report("has no effect without 'confine'", "confine_from")
-    for name in ("deny", "approve", "taint"):
+    for name in ("deny", "approve", "taint", "audience"):
         if values.get(name) == ():
             section.report(f"an empty list {_EMPTY[name]} nothing", name)
     if "hold" in values and "approve" not in section.lines:
@@ -139,7 +155,7 @@ def build(section: Section) -> Tools | None:
         section.report(wrong, "server")
     lists: dict[str, Any] = {
         name: Globs(values[name], fold=False)
-        for name in ("allow", "deny", "resources", "prompts", "approve", "taint")
+        for name in ("allow", "deny", "resources", "prompts", "approve", "taint", "audience")
         if name in values
     }
     plain = (
@@ -155,7 +171,7 @@ def build(section: Section) -> Tools | None:
     )
 
 
-_EMPTY = {"deny": "denies", "approve": "asks for", "taint": "taints"}
+_EMPTY = {"deny": "denies", "approve": "asks for", "taint": "taints", "audience": "admits"}
 
 
 def _locked(section: Section) -> Locked | None:
@@ -225,6 +241,12 @@ KIND = Kind(
             "choice",
             "model_request: a tool may be called only after a model asked for it.",
             ("model_request",),
+        ),
+        Key(
+            "audience",
+            "globs",
+            "Whom a token sent to the server has to be for; server stands for its own address. "
+            "Tokens that do not say it (no JWT) pass.",
         ),
         Key(
             "taint",

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from urllib.parse import quote, unquote_plus
 
 from penstock.caller.credentials import KEY_HEADERS, KEY_PARAMETERS, SUBPROTOCOL_KEY
-from penstock.route.credentials.spec import Form, Spec
+from penstock.route.credentials.spec import IDENTITY, Form, Spec
 
 Fields = Sequence[tuple[bytes, bytes]]
 Placed = tuple[list[tuple[bytes, bytes]], str]
@@ -32,6 +32,8 @@ PROVIDER_FORMS: dict[str, Form] = {
 # These sources give tokens, and tokens are bearers whatever the caller sent.
 TOKEN_SOURCES = frozenset(("azure", "google", "oauth", "exchange"))
 
+IDENTITY_HEADER: Form = "penstock-identity"
+
 _KEY_NAMES = frozenset((*(name.encode() for name in KEY_HEADERS), b"authorization"))
 _SIGNATURE_NAMES = frozenset((b"x-amz-security-token", b"x-amz-date", b"x-amz-content-sha256"))
 _PROTOCOLS = b"sec-websocket-protocol"
@@ -43,6 +45,8 @@ def form_for(spec: Spec, fields: Fields, path: str, provider: str | None) -> For
         return spec.form
     if spec.kind == "aws":
         return "sigv4"
+    if spec.kind == IDENTITY:
+        return IDENTITY_HEADER
     if spec.kind in TOKEN_SOURCES:
         return "bearer"
     for name, value in fields:
@@ -73,7 +77,14 @@ def without_credentials(fields: Fields, path: str) -> Placed:
 
 
 def placed(fields: Fields, path: str, form: Form, value: str) -> Placed:
-    """The request with ``value`` as its one credential; not for ``sigv4``, which is a signature."""
+    """The request with ``value`` as its one credential; not for ``sigv4``, which is a signature.
+
+    A stated identity stands beside the caller's own credential, and in place of a claimed one.
+    """
+    if form == IDENTITY_HEADER:
+        stated = IDENTITY_HEADER.encode()
+        rest = [(name, old) for name, old in fields if name.lower() != stated]
+        return [*rest, (stated, value.encode())], path
     kept, path = without_credentials(fields, path)
     if form == "key":
         return kept, f"{path}{'&' if '?' in path else '?'}key={quote(value, safe='')}"

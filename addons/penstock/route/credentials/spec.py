@@ -17,7 +17,11 @@ Form = Literal[
     "ocp-apim-subscription-key",
     "key",
     "sigv4",
+    "penstock-identity",
 ]
+
+
+IDENTITY = "identity"
 
 
 @dataclass(slots=True, frozen=True)
@@ -37,5 +41,5 @@ class Spec:
 
     @property
     def of_caller(self) -> bool:
-        """True when the caller's own token is what is exchanged: a credential per caller."""
-        return self.kind == "exchange" and not self.get("subject_file")
+        """True for a credential per caller: its token is exchanged, or its name is stated."""
+        return self.kind == IDENTITY or (self.kind == "exchange" and not self.get("subject_file"))
