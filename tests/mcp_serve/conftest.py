@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from penstock.exchange import Caller
 from penstock.gateway.calls import Calls, Server
-from penstock.gateway.session import Session
+from penstock.gateway.session import Said, Session
 from penstock.proxy.service import Service
 from penstock.proxy.settings import EngineSettings
 
@@ -31,6 +32,8 @@ class Desk:
         self.session = Session(
             self.calls, Caller(user="ada"), self.told.append, self.service.on_error
         )
+        self.afterwards: asyncio.Queue[Said] = asyncio.Queue()
+        self.session.later = self.afterwards.put
 
     async def up(self, message: Any, end: bytes = b"\n") -> tuple[list[bytes], list[bytes]]:
         """A client's message; what goes to the client, and to the server."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 from collections.abc import Callable
@@ -273,3 +274,75 @@ async def test_a_large_message_is_judged_aside(desk: Desks) -> None:
     words = [{"type": "text", "text": "b " * 100_000 + "bob@example.org"}]
     [answer], _ = await it.down(result(1, content=words))
     assert b"bob@example.org" not in answer
+
+
+APPROVE = """
+version: 1
+name: shop
+mode: enforce
+rules:
+  - id: ask-first
+    tools: {server: "stdio://shop", approve: [pay], refuse: error, hold: 20s}
+  - id: no-mail
+    redact: {find: [pii.email], in: [both], with: placeholder}
+"""
+
+
+async def put_up(it: Desk) -> Any:
+    """The ticket a person is shown."""
+    approvals = it.service.governance.approvals
+    while not (found := list(approvals.all())):
+        await asyncio.sleep(0.01)
+    [ticket] = found
+    return ticket
+
+
+async def test_a_held_call_waits_for_a_person_and_nothing_else_waits_for_it(desk: Desks) -> None:
+    """The yes lets it go on as it would have gone; meanwhile other calls pass."""
+    it = desk(APPROVE)
+    approvals = it.service.governance.approvals
+    assert await it.up(call("pay", 1, to="ada@example.org")) == ([], [])
+    _, [other] = await it.up(call("add", 2))
+    assert b'"add"' in other
+    waiting = await put_up(it)
+    assert (waiting.tool, waiting.server) == ("pay", "stdio://shop/")
+    approvals.answer(waiting.ticket, "approved")
+    said = await asyncio.wait_for(it.afterwards.get(), 20)
+    [sent] = said.to_server
+    assert json.loads(sent)["params"]["name"] == "pay" and b"ada@example.org" not in sent
+    assert len((await it.down(result(1, content=[])))[0]) == 1
+    assert it.session.pending.keys() == {("int", "2")}
+
+
+async def test_a_person_who_says_no_refuses_the_call_under_its_id(desk: Desks) -> None:
+    it = desk(APPROVE)
+    approvals = it.service.governance.approvals
+    await it.up(call("pay", "p1"))
+    waiting = await put_up(it)
+    approvals.answer(waiting.ticket, "denied")
+    said = await asyncio.wait_for(it.afterwards.get(), 20)
+    [answer] = map(json.loads, said.to_client)
+    assert answer["id"] == "p1" and "said no" in answer["error"]["message"]
+    assert said.to_server == [] and it.session.pending == {}
+
+
+async def test_a_held_call_that_is_cancelled_is_not_made(desk: Desks) -> None:
+    """Nor one whose client went away; and its id is in use while it is held."""
+    it = desk(APPROVE)
+    approvals = it.service.governance.approvals
+    await it.up(call("pay", 1))
+    [again], _ = await it.up(call("add", 1))
+    assert json.loads(again)["error"]
+    cancel = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}}
+    await it.up(cancel)
+    waiting = await put_up(it)
+    approvals.answer(waiting.ticket, "approved")
+    while it.session._held:
+        await asyncio.sleep(0.01)
+    assert it.afterwards.empty()
+    await it.up(call("pay", 3, n=1))
+    await it.session.end(by_client=True)
+    while it.session._held:
+        await asyncio.sleep(0.01)
+    assert it.afterwards.empty()
+    assert [r["outcome"] for r in it.records() if r["mcp"].get("tool") == "pay"] == ["aborted"] * 2

@@ -27,7 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "audit": ("audit", "Verify and read the audit log."),
     "spend": ("spend", "Add up what calls cost, by team, user, model, day."),
     "keys": ("keys", "List the provider keys seen; make fingerprints to pin them by."),
-    "mcp": ("mcp", "Pin and compare the tools of MCP servers."),
+    "mcp": ("mcp", "Pin the tools of MCP servers; wrap one, serve many."),
     "approvals": ("approvals", "List, approve and deny calls that wait for a person."),
     "inject": ("inject", "Patch pods with the sidecar; serve the admission webhook."),
 }

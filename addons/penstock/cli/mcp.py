@@ -27,11 +27,12 @@ _ca = click.option("--ca", type=click.Path(exists=True), help="CA file the serve
 
 
 @click.group(
-    short_help="Pin and compare the tools of MCP servers.",
+    short_help="Pin the tools of MCP servers; wrap one, serve many.",
     epilog="Example: penstock mcp pin https://mcp.example.com/mcp && penstock mcp diff",
 )
 def command() -> None:
-    """Pin the tools of MCP servers in a lock file, and see when one changes.
+    """Pin the tools of MCP servers in a lock file, and see when one changes; put servers that do
+    not pass the proxy under the policy.
 
     A SOURCE is a server's URL, a saved tools/list answer (with --server), or recorded
     exchanges (JSONL).

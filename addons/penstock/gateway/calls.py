@@ -77,8 +77,16 @@ class Calls:
     async def decide(self, live: LiveCall) -> HttpAnswer | None:
         """Judge the request; the refusal that answers it, None when it may go.
 
-        What leaves is then ``live.edited_body`` or, where that is None, the body as it came.
+        What leaves is then ``live.edited_body`` or, where that is None, the body as it came. A call
+        that lacks a person's yes waits for it here.
         """
+        await self.look(live)
+        if live.decision.hold_seconds:
+            await self.wait_for_person(live)
+        return self.conclude(live)
+
+    async def look(self, live: LiveCall) -> None:
+        """Decide; ``live.decision.hold_seconds`` says that a person has to be asked first."""
         governance, caller = self.governance, live.call.caller
         with live.own_time():
             if live.call.body_bytes > OFFLOADED_BYTES:
@@ -89,12 +97,18 @@ class Calls:
                 self._govern.decide(live, governance.state_for(caller))
             if live.decision.pending:
                 await self._govern.ask(live)
-        if live.decision.hold_seconds and await hold(governance, live, lambda: live.settled):
+
+    async def wait_for_person(self, live: LiveCall) -> None:
+        """Wait for the yes, no longer than the call is wanted, and decide again after it."""
+        if await hold(self.governance, live, lambda: live.settled):
             await self._govern.decide_again(live)
+
+    def conclude(self, live: LiveCall) -> HttpAnswer | None:
+        """Act on the decision: the refusal, or None."""
         with live.own_time():
             mcp = live.call.exchange.mcp
             if mcp is not None and mcp.tool is not None:
-                keep_promises(governance, live)
+                keep_promises(self.governance, live)
             if live.decision.verdict == "deny":
                 assert live.decision.refusal is not None  # a denial carries its refusal
                 live.outcome = "refused"

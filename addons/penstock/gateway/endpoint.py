@@ -129,7 +129,7 @@ class Endpoint:
         governed = self.governed(upstream, caller, context)
 
         async def send(_params: Params) -> dict[str, Any]:
-            connection = await upstream.connection(caller_key(caller))
+            connection = await upstream.connection(session_key(caller))
             return {member: await connection.listed(member)}
 
         try:
@@ -166,7 +166,7 @@ class Endpoint:
         caller = self.caller(context)
         governed = self.governed(upstream, caller, context)
         modern = is_modern(context.protocol_version)
-        owner = (caller_key(caller), caller.session or "", upstream.name, method)
+        owner = (session_key(caller), upstream.name, method)
         parked: list[str] = []
 
         async def send(sent: Params) -> dict[str, Any]:
@@ -177,7 +177,7 @@ class Endpoint:
                 if running.open is not None and not running.open.answer.done():
                     running.open.answer.set_result(answers.get(ASK) or {})
             else:
-                connection = await upstream.connection(caller_key(caller))
+                connection = await upstream.connection(session_key(caller))
                 ask = None if modern else self._asker(governed, context)
                 running = self._start(connection, method, sent, ask, context)
             said = await self._step(running, owner, context)
@@ -291,7 +291,7 @@ class Endpoint:
         caller = self.caller(context)
 
         async def send(sent: Params) -> dict[str, Any]:
-            connection = await upstream.connection(caller_key(caller))
+            connection = await upstream.connection(session_key(caller))
             return await connection.send("completion/complete", sent)
 
         governed = self.governed(upstream, caller, context)
@@ -330,6 +330,11 @@ class Endpoint:
                 name = {"tools": "tool", "prompts": "prompt", "resources": "resource"}[kind]
                 send = getattr(session, f"send_{name}_list_changed")
                 await asyncio.gather(send(), return_exceptions=True)  # some are gone
+
+
+def session_key(caller: Caller) -> str:
+    """Whose connection: the caller's, and of its sessions (an older client's) this one's."""
+    return f"{caller_key(caller)}\x1f{caller.session or ''}"
 
 
 def own_params(context: Any) -> Params:

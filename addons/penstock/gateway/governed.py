@@ -13,6 +13,7 @@ from mcp.shared.exceptions import MCPError
 
 from penstock.exchange import Caller
 from penstock.gateway.calls import Calls
+from penstock.gateway.upstream import UnreachableError
 from penstock.proxy.call import LiveCall
 from penstock.proxy.judge import Judged
 from penstock.proxy.runtime import Failure
@@ -46,8 +47,10 @@ class Governed:
                 params = parse(live.edited_body).value["params"]
             try:
                 said: dict[str, Any] = {"result": await send(params)}
+            except UnreachableError:
+                live.outcome = "failed"
+                raise
             except MCPError as error:
-                live.call.exchange.answer = None
                 said = {"error": error.error.model_dump(exclude_none=True)}
             return await self._answer(live, said)
         finally:

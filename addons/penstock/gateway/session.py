@@ -7,8 +7,9 @@ neither waits for nothing. Sans-io: lines in, lines out; ``wrap.py`` reads and w
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -46,7 +47,8 @@ class Said:
 class Session:
     """Judges the lines of one conversation. ``tell`` hears, without contents, what was dropped.
 
-    ``on_error`` says what a check that raised means (design rule 5).
+    ``on_error`` says what a check that raised means (design rule 5). ``later`` takes what leaves
+    for a call that a person had to be asked about.
     """
 
     def __init__(
@@ -60,6 +62,8 @@ class Session:
         self.caller = caller
         self.version: str | None = None  # what initialize agreed on
         self.pending: dict[Key, LiveCall] = {}
+        self.later: Callable[[Said], Awaitable[None]] = _nowhere
+        self._held: set[asyncio.Task[None]] = set()
         self._tell = tell
         self._on_error = on_error
         self._complaints = 0
@@ -74,27 +78,60 @@ class Session:
         headers = {} if self.version is None else {VERSION_HEADER: self.version}
         live = self.calls.read(body, self.caller, headers)
         exchange = live.call.exchange
-        exchange.problem = exchange.problem or self._doubt(body, exchange)
+        exchange.problem = exchange.problem or self._doubt(body, ids_of(live))
         try:
-            refusal = await self.calls.decide(live)
+            await self.calls.look(live)
+            if live.decision.hold_seconds:
+                await self._expect(live)
+                self._hold(live, line)
+                return Said()
+            return await self._conclude(live, line)
         except Exception as error:  # noqa: BLE001 - a check that raises is a decision
             return await self._check_failed(live, line, error)
+
+    async def _conclude(self, live: LiveCall, line: bytes) -> Said:
+        """What leaves once the decision stands."""
+        exchange, ids = live.call.exchange, ids_of(live)
+        refusal = self.calls.conclude(live)
         if refusal is not None:
+            self._forget(live)
             await self.calls.close(live)
             return self._refused(exchange, refusal.body)
-        mcp = exchange.mcp
-        asked = [ident for ident in mcp.ids if ident is not None] if mcp is not None else []
-        for ident in asked:
-            await self._wait_for(key_of(ident), live)
+        await self._expect(live)
         await self._note_cancelled(exchange)
-        if not asked:
+        if not ids:
             await self.calls.close(live)
         sent = line if live.edited_body is None else live.edited_body + ending(line)
         return Said(to_server=[sent])
 
-    def _doubt(self, body: bytes, exchange: Exchange) -> str | None:
+    def _hold(self, live: LiveCall, line: bytes) -> None:
+        """A person is asked; what else the two say does not wait for that."""
+
+        async def held() -> None:
+            try:
+                await self.calls.wait_for_person(live)
+                if live.settled:
+                    return  # given up meanwhile
+                said = await self._conclude(live, line)
+            except Exception as error:  # noqa: BLE001 - a check that raises is a decision
+                self._forget(live)
+                said = await self._check_failed(live, line, error)
+            await self.later(said)
+
+        task = asyncio.create_task(held())
+        self._held.add(task)
+        task.add_done_callback(self._held.discard)
+
+    async def _expect(self, live: LiveCall) -> None:
+        for ident in ids_of(live):
+            await self._wait_for(key_of(ident), live)
+
+    def _forget(self, live: LiveCall) -> None:
+        for key in [key for key, one in self.pending.items() if one is live]:
+            del self.pending[key]
+
+    def _doubt(self, body: bytes, ids: list[str | int]) -> str | None:
         """What only a pipe makes ambiguous."""
-        ids = [ident for ident in (exchange.mcp.ids if exchange.mcp else []) if ident is not None]
         if b"\r" in body:
             return CARRIAGE
         if len(ids) > 1:
@@ -132,9 +169,7 @@ class Session:
         await self.calls.close(live)
         if verdict == "allow":
             return Said(to_server=[line])
-        mcp = live.call.exchange.mcp
-        ids = [ident for ident in mcp.ids if ident is not None] if mcp is not None else []
-        return Said(to_client=[error_for(ident, b"") for ident in ids])
+        return Said(to_client=[error_for(ident, b"") for ident in ids_of(live)])
 
     async def _note_cancelled(self, exchange: Exchange) -> None:
         """A call the client gave up: nobody answers it any more."""
@@ -200,7 +235,7 @@ class Session:
             await self.calls.close(live)
         refusal = judged.refusal.body if judged is not None and judged.refusal is not None else b""
         if judged is None or judged.refusal is not None:
-            ids = [ident for ident in (mcp.ids if mcp else []) if ident is not None]
+            ids = ids_of(live)
             if keys and ids:
                 return Said(to_client=[refusal + b"\n" if refusal else error_for(ids[0], b"")])
             return Said(to_server=[error_for(ident, refusal) for ident in asks])
@@ -225,10 +260,22 @@ class Session:
 
     async def end(self, by_client: bool) -> None:
         """The pipe is gone: close the books of what was not answered."""
+        for task in list(self._held):
+            task.cancel()
         waiting, self.pending = list(self.pending.values()), {}
         for live in waiting:
             live.outcome = "aborted" if by_client else "failed"
             await self.calls.close(live)
+
+
+async def _nowhere(_said: Said) -> None:
+    """Nobody is there to hear it."""
+
+
+def ids_of(live: LiveCall) -> list[str | int]:
+    """The ids of the requests in a client's message."""
+    mcp = live.call.exchange.mcp
+    return [ident for ident in mcp.ids if ident is not None] if mcp is not None else []
 
 
 def key_of(ident: Any) -> Key:

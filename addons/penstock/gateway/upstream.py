@@ -38,7 +38,7 @@ CONNECT_SECONDS = 30.0
 # Answers: as long as an agent waits for a tool (the SDKs' own bound for silent streams).
 ANSWER_SECONDS = 300.0
 # Connections of callers to one server, and how long one stays that nobody uses.
-CALLERS_MAX = 64
+CALLERS_MAX = 256
 IDLE_SECONDS = 600.0
 # Lists are asked for again after that even where the server does not tell of changes.
 LIST_SECONDS = 60.0
@@ -320,9 +320,12 @@ class Upstream:
         over = len(by_use) - CALLERS_MAX + 1
         for number, (key, one) in enumerate(by_use):
             idle = not one.running and now - one.used > IDLE_SECONDS
-            if one.closed.is_set() or idle or number < over:
+            crowded = number < over and not one.running
+            if one.closed.is_set() or idle or crowded:
                 del self.callers[key]
                 await one.close()
+        if len(self.callers) >= CALLERS_MAX:
+            raise MCPError(-32603, f"too many callers use {self.name} at once")
 
     async def _supervise(self) -> None:
         """Keep one connection open: for everybody, or to know that the server is there."""
@@ -364,8 +367,12 @@ def offers(client: Client, member: str) -> bool:
     return getattr(able, name, None) is not None
 
 
-def unreachable(name: str) -> MCPError:
-    return MCPError(-32603, f"the server {name} cannot be reached")
+class UnreachableError(MCPError):
+    """The server cannot be had: nothing was answered."""
+
+
+def unreachable(name: str) -> UnreachableError:
+    return UnreachableError(-32603, f"the server {name} cannot be reached")
 
 
 def _name_of(error: BaseException) -> str:

@@ -14,7 +14,7 @@ from penstock.exchange import Caller
 from penstock.gateway.calls import Calls, Server
 from penstock.gateway.child import END_SECONDS, Child
 from penstock.gateway.lines import LINE_BYTES_MAX, Lines, Output, OverlongLineError, reader_of
-from penstock.gateway.session import Session
+from penstock.gateway.session import Said, Session
 from penstock.proxy.service import Service
 
 FORWARDED_SIGNALS = (
@@ -74,6 +74,12 @@ class Wrap:
     async def converse(self, child: Child, session: Session) -> int:
         """Pass lines on until one of the two is gone."""
         read, out = await reader_of(sys.stdin.buffer), await Output.over(sys.stdout.buffer)
+
+        async def later(said: Said) -> None:
+            await out.write(said.to_client)
+            await child.write(said.to_server)
+
+        session.later = later
         up = asyncio.create_task(self.upward(Lines(read, self.line_bytes_max), child, session, out))
         down = asyncio.create_task(
             self.downward(Lines(child.read, self.line_bytes_max), child, session, out)

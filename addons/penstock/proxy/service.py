@@ -204,7 +204,8 @@ class Service:
         if listening.reverse is not None and (reverse := self.settings.reverse) is not None:
             named = "{}:{}".format(*reverse.target)
             where = "{}:{}".format(*listening.reverse)
-            self.tell(f"http://{where} stands for {reverse.scheme}://{named}")
+            spoken = "http" if self.settings.tls_certificate is None else "https"
+            self.tell(f"{spoken}://{where} stands for {reverse.scheme}://{named}")
         self.tell(f"policy {policy.name}: {rules}, mode {policy.mode} ({', '.join(policy.files)})")
         if not ipaddress.ip_address(listening.proxy[0]).is_loopback:
             self.tell("warning: not on loopback: whoever reaches this address may use the proxy")
