@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from penstock.policy.load import load
 from penstock.policy.policy import Policy
 from penstock.wire.edits import apply
 from penstock.wire.family import Channel
+from penstock.wire.jsonrpc import RESULT_TEXT
 
 MARK = "  - {id: m, redact: {find: [pii.email], in: [tool_result], with: mark}}"
 ALL = "  - {id: m, redact: {in: [tool_result], with: mark}}"
@@ -104,9 +106,9 @@ def test_arguments_and_structured_results_are_never_marked(tmp_path: Path) -> No
     rules = "  - {id: m, redact: {find: [pii.email], in: [both], with: mark}}"
     policy = policy_of(tmp_path, rules)
     for leaf in (
-        Leaf(("a",), "to EMAIL please", "tool_arguments", nested=True),
-        Leaf(("result", "structuredContent", "text"), "to EMAIL please", "tool_result"),
-        Leaf(("a",), "to EMAIL please", "tool_result", editable=False),
+        Leaf(("text",), "to EMAIL please", "tool_arguments", nested=True),
+        Leaf(("results", 0, "title"), "to EMAIL please", "tool_result"),
+        Leaf(("text",), "to EMAIL please", "tool_result", editable=False),
     ):
         decision = decide(policy, call(leaves=[leaf]), State(policy), NOON)
         assert (decision.verdict, decision.edits) == ("allow", [])
@@ -116,10 +118,12 @@ def answered(policy: Policy, text: str, zone: str, pieces: list[str] | None = No
     """A text of an answer as it arrives, plain or streamed."""
     state, decision = DryState(policy), Decision()
     if pieces is None:
-        decision = decide_answer(policy, call(), [Leaf((), text, zone)], state, NOON)  # type: ignore[arg-type]
+        leaf = Leaf(("result", "content", 0, "text"), text, zone)  # type: ignore[arg-type]
+        decision = decide_answer(policy, call(), [leaf], state, NOON)
+        decision.edits = [replace(edit, leaf=Leaf((), text)) for edit in decision.edits]
         return apply(text.encode(), decision.edits).decode()
     scanner_for = answer_scanner(policy, call(), state, NOON, decision)
-    scanner = scanner_for(Channel(("a",), zone)) if scanner_for is not None else None  # type: ignore[arg-type]
+    scanner = scanner_for(Channel(RESULT_TEXT, zone)) if scanner_for is not None else None  # type: ignore[arg-type]
     assert scanner is not None
     out, at = "", 0
     for step in [*(scanner.feed(piece) for piece in pieces), scanner.finish()]:
@@ -182,3 +186,18 @@ def test_a_signed_part_is_refused_not_stripped(tmp_path: Path) -> None:
 def test_rules_that_could_do_nothing_do_not_load(tmp_path: Path, rule: str, complaint: str) -> None:
     found = problems_of(tmp_path, f"version: 1\nrules:\n  - id: a\n    redact: {rule}\n")
     assert any(complaint in problem.message for problem in found), found
+
+
+def test_what_an_mcp_server_answers_is_marked_where_it_is_words(tmp_path: Path) -> None:
+    """Not its prompts, its messages to people, its errors, or what programs read."""
+    rules = "  - {id: m, redact: {in: [response], with: mark}}"
+    policy = policy_of(tmp_path, rules)
+    words = "the weather is fine"
+    marked = {("result", "content", 0, "text"), ("result", "contents", 0, "text"),
+              ("result", "content", 1, "resource", "text")}  # fmt: skip
+    others = [("result", "structuredContent", "text"), ("result", "messages", 0, "content", "text"),
+              ("error", "message"), ("params", "message"), ("result", "completion", "values", 0),
+              ("content", 0, "text")]  # fmt: skip
+    found = [Leaf(path, words, "tool_result") for path in (*marked, *others)]  # type: ignore[arg-type]
+    decision = decide_answer(policy, call(), found, State(policy), NOON)
+    assert {edit.leaf.path for edit in decision.edits} == marked

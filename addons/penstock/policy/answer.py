@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-from penstock.exchange import Finding, Leaf
+from penstock.exchange import Finding
 from penstock.policy.call import Call
 from penstock.policy.content import FINDINGS_KEPT, Ignored, redacts, wants
 from penstock.policy.decision import Decision, Located, Reason, Verdict
 from penstock.policy.harmless import ignored
 from penstock.policy.judge import Judge, is_signed, note
 from penstock.policy.leaks import Leaks, leaks_of
-from penstock.policy.mark import can_be_marked, marks_of
+from penstock.policy.mark import is_prose, marks_of
 from penstock.policy.policy import Policy, Rule, find_of
 from penstock.policy.refusals import policy_refusal
 from penstock.policy.rules.deny import Deny
@@ -21,6 +21,7 @@ from penstock.policy.state import Kept, State
 from penstock.wire.channel_text import ChannelScanner, Replacement, ScanStep
 from penstock.wire.edits import merge
 from penstock.wire.family import Channel, Refusal
+from penstock.wire.jsonrpc import RESULT_TEXT
 
 # Judged over the whole answer when it is over (see afterwards), not by each piece.
 TONE = "toxicity"
@@ -79,7 +80,8 @@ def reading(
     parts: list[ChannelScanner] = [Reacting(detectors)]
     if leaks is not None:
         parts += [Reacting(one) for one in leaks.scanners(reaction.channel, reaction.react)]
-    if not marks or reaction.channel.zone != "tool_result":
+    channel = reaction.channel
+    if not marks or (channel.key, channel.zone) != (RESULT_TEXT, "tool_result"):
         return parts
     return [Marking(parts[0] if len(parts) == 1 else Together(parts), marks, reaction)]
 
@@ -231,8 +233,7 @@ class Marking:
         """The mark around the text, where an enforced rule wants one."""
         reaction, found = self.reaction, self.reaction.found
         wanting = [r for r in self.rules if r.act.marks_all or any(wants(r, one) for one in found)]
-        leaf = Leaf(reaction.channel.key, text, reaction.channel.zone)
-        if not wanting or not can_be_marked(leaf):
+        if not wanting or not is_prose(text):
             return None
         for rule in wanting:
             reaction.note(rule, "edit", "the answer is set off as data")

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from penstock.exchange import Finding, Leaf, Zone
 from penstock.policy.decision import Located
 from penstock.policy.leaks import Leaks
-from penstock.policy.mark import can_be_marked, marking
+from penstock.policy.mark import can_be_marked, comes_back_marked, is_prose, marking
 from penstock.policy.policy import Rule, find_of
 from penstock.policy.rules.redact import METHODS, Redact, place_of, replacement
 from penstock.policy.state import State
@@ -106,10 +106,11 @@ def mark(
 ) -> None:
     """Set the text off where a rule wants it: because of what is in it, or whatever is."""
     wanting = [r for r in rules if r.act.marks_all or any(wants(r, one) for one in found)]
-    if not wanting or not can_be_marked(leaf):
+    if not wanting or not is_prose(leaf.text):
         return
-    if direction == "response" and leaf.zone != "tool_result":
-        return  # what a model says is no input of anybody's model yet
+    # What a model says is no input of anybody's model yet.
+    if not (comes_back_marked(leaf) if direction == "response" else can_be_marked(leaf)):
+        return
     for rule in wanting:
         why = f"{words(leaf.zone, direction)} is set off as data"
         verdict.spoke.setdefault(rule.id, (rule, why))

@@ -22,6 +22,7 @@ from penstock.exchange import (
     McpCall,
     Message,
     Part,
+    Path,
 )
 from penstock.wire.family import AnswerReader, Channel, Delta, Framing, Refusal
 from penstock.wire.json_leaves import Reading, parse, text_leaf
@@ -156,6 +157,17 @@ class MessageLeaves(LeavesLater):
         return [*found, text_leaf(self.body, "tool_result")] if limit else found
 
 
+# Channels of a streamed message: the texts of a tool's result or a resource, and all others.
+RESULT_TEXT, OTHER_TEXT = ("message", "text"), ("message",)
+
+
+def key_of(path: Path) -> tuple[str, ...]:
+    """Which of the two a string at ``path`` is; prompts are no result of anything."""
+    shown = path[-1:] == ("text",) and "result" in path
+    apart = "structuredContent" in path or "messages" in path
+    return RESULT_TEXT if shown and not apart else OTHER_TEXT
+
+
 class MessageReader:
     """Reads a streamed answer; each event is a whole message, settled at once."""
 
@@ -166,14 +178,14 @@ class MessageReader:
     def event(self, name: str | None, document: Any) -> list[Delta]:
         """Note the messages of one event; each of its strings is a text of its own.
 
-        One channel for each zone is enough: every text ends before the next begins.
+        One channel for each zone and key is enough: every text ends before the next begins.
         """
         _note_messages(self.exchange, document)
         found: Sequence[Leaf] = MessageLeaves(b"", Reading(document))
         if self.exchange.telling is not None:
             found = self.exchange.telling(found)
         return [
-            Delta(Channel(("message",), leaf.zone), leaf.path, leaf.text, last=True)
+            Delta(Channel(key_of(leaf.path), leaf.zone), leaf.path, leaf.text, last=True)
             for leaf in found
             if leaf.editable and leaf.text and not leaf.is_key
         ]
