@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 import ssl
 import subprocess
 import time
@@ -256,6 +257,21 @@ def test_only_certificates(upstream: Upstream, tmp_path: Path) -> None:
         answer = client.get("http://api.openai.com/v1/models")
         assert answer.status_code == 403
         assert "with a client certificate" in answer.json()["error"]["message"]
+
+
+def test_only_the_proxys_own_port_has_it(upstream: Upstream, tmp_path: Path) -> None:
+    """A port that stands for a server is reached as before."""
+    authority = Authority(tmp_path / "pki")
+    own = authority.sign("proxy", "IP:127.0.0.1")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    options = ["--tls-cert", str(own.certificate), "--tls-key", str(own.key)]
+    options += ["--reverse", f"127.0.0.1:{port}=https://api.openai.com"]
+    with running_penstock(tmp_path / "run", "version: 1\nrules: []\n", upstream, options) as proxy:
+        url = f"http://127.0.0.1:{port}/v1/chat/completions"
+        assert httpx.post(url, json=BODY, timeout=20).status_code == 200
+        with World(proxy, authority, tmp_path).client(None) as client:
+            assert ask(client) == 200
 
 
 @pytest.mark.parametrize("fault", ["no tls", "key of another", "encrypted", "no authority"])

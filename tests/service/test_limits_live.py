@@ -15,6 +15,8 @@ from typing import Any
 import httpx
 import openai
 import pytest
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 
 from tests.harness import Penstock, Upstream, https_server, running_penstock
 from tests.meter.redis_server import RedisServer, needs_redis
@@ -237,6 +239,45 @@ rules:
         assert answers == [200]
         own = [record["seconds"]["own"] for record in proxy.records(3)]
         assert min(own) < 0.02
+
+
+class FlakyProvider(Provider):
+    """Fails each call twice before it answers."""
+
+    async def chat(self, request: Request) -> Response:
+        answer = await super().chat(request)
+        if int(request.headers["x-stainless-retry-count"]) < 2:
+            return JSONResponse({"error": {"message": "down"}}, 500, {"retry-after-ms": "1"})
+        return answer
+
+
+def test_an_sdks_retries_are_not_counted_twice(tmp_path: Path) -> None:
+    """Three calls with two retries each are three requests; the fourth is one too many."""
+    policy = """
+version: 1
+rules:
+  - {id: three, limit: {requests: 3, every: 1h}}
+"""
+    provider = FlakyProvider()
+    with (
+        https_server(tmp_path / "flaky", provider.application, HOSTS) as upstream,
+        running_penstock(tmp_path / "a", policy, upstream) as proxy,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        for name, value in proxy.environment.items():
+            patch.setenv(name, value)
+        sdk = openai.OpenAI(api_key="sk-test", max_retries=2)
+        for _ in range(3):
+            sdk.chat.completions.create(
+                model="gpt-5-mini", messages=[{"role": "user", "content": "hello"}]
+            )
+        assert len(provider.received) == 9
+        assert [record.get("retry", 0) for record in proxy.records(9)] == [0, 1, 2] * 3
+        with pytest.raises(openai.RateLimitError):
+            sdk.chat.completions.create(
+                model="gpt-5-mini", messages=[{"role": "user", "content": "hello"}]
+            )
+        assert len(provider.received) == 9
 
 
 class EndlessProvider(Provider):

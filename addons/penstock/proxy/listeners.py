@@ -82,10 +82,10 @@ class Listeners(Proxyserver):
         return listen
 
     def _tls(self, instance: Any) -> ListenTls | None:
-        """The TLS of a port; redirected connections are not meant for us and bring their own."""
+        """The TLS of the proxy's own port: what comes to the others is meant for somebody else."""
         settings = self._runtime.settings
-        if settings.tls_certificate is None or isinstance(
-            instance.mode, mode_specs.TransparentMode
+        if settings.tls_certificate is None or not isinstance(
+            instance.mode, mode_specs.RegularMode
         ):
             return None
         key = settings.tls_key or settings.tls_certificate
