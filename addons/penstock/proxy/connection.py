@@ -13,8 +13,9 @@ import logging
 import time
 from collections import deque
 from collections.abc import Awaitable
+from typing import Any
 
-from mitmproxy.connection import Address, Connection, ConnectionState
+from mitmproxy.connection import Address, Connection, ConnectionState, Server
 from mitmproxy.master import Master
 from mitmproxy.proxy import commands, events, server_hooks
 from mitmproxy.proxy.mode_servers import ProxyConnectionHandler
@@ -22,7 +23,7 @@ from mitmproxy.proxy.mode_specs import ProxyMode
 from mitmproxy.proxy.server import ConnectionIO
 from mitmproxy.utils import asyncio_utils
 
-from penstock.proxy import dial, fail_closed
+from penstock.proxy import dial, fail_closed, pool
 from penstock.proxy.fail_closed import Hooks
 from penstock.proxy.refusal import CLOSED_ADDRESS, TIMED_OUT
 from penstock.proxy.runtime import Runtime
@@ -65,6 +66,23 @@ class Handler(ProxyConnectionHandler):
         if rest is not None:
             with self.timeout_watchdog.disarm():
                 await rest
+        if isinstance(hook, server_hooks.ClientDisconnectedHook):
+            self._keep_upstreams()
+
+    def _keep_upstreams(self) -> None:
+        """The client is gone: what it leaves open and idle may serve the next one."""
+        runtime = self.runtime
+        for server, io in self.transports.items():
+            stack, since = runtime.upstreams.get(server), runtime.idle_since.get(server)
+            if stack is None or since is None or runtime.draining:
+                continue
+            assert isinstance(server, Server)  # only upstreams are in there
+            key = pool.key_of(self.layer.context, server)
+            kept = pool.kept_from(key, server, stack, io, since)
+            if kept is not None and io.handler is not None:
+                writer: Any = pool.KeptOpen()
+                io.writer = writer
+                runtime.pool.keep(kept, io.handler)
 
     async def _complete(self, hook: commands.StartHook, rest: Awaitable[None]) -> None:
         with self.timeout_watchdog.disarm():
@@ -156,13 +174,19 @@ class Handler(ProxyConnectionHandler):
             await self.server_event(events.OpenConnectionCompleted(command, "no address"))
             return
         await self.handle_hook(server_hooks.ServerConnectHook(data))
+        kept = self.runtime.pool.collect(server) if isinstance(server, Server) else None
         if server.error:
+            if kept is not None:
+                kept.writer.close()
             await self._not_opened(command, data, server.error)
             return
         async with self.max_conns[server.address]:
             server.timestamp_start = time.time()
             try:
-                reader, writer = await dial.connect(server, self.runtime)
+                if kept is None:
+                    reader, writer = await dial.connect(server, self.runtime)
+                else:
+                    reader, writer = await kept.released()
             except asyncio.CancelledError:
                 await self._not_opened(command, data, "connection cancelled")
                 raise

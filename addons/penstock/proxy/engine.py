@@ -76,6 +76,7 @@ async def serve(
         await master.run()
     finally:
         sweep.cancel()
+        runtime.pool.close()
     return 2 if listeners.failed else 0
 
 

@@ -44,6 +44,8 @@ LINGER_BYTES = 64 * 1024 * 1024
 # Empty lines before a request line; RFC 9112 section 2.2 asks to ignore at least one.
 EMPTY_LINES_MAX = 4
 VERSIONS = (b"HTTP/1.1", b"HTTP/1.0")  # what an upstream may answer in
+# These authenticate a connection, not a request (RFC 4559 section 5).
+BINDING_SCHEMES = ("negotiate", "ntlm")
 # RFC 9110 section 11.7.2; Proxy-Connection is what old clients send instead of Connection.
 PROXY_HEADERS = ("proxy-authorization", "proxy-connection")
 
@@ -256,9 +258,17 @@ def _without_proxy_headers(event: RequestHeaders) -> RequestHeaders:
 class Client(_Reading, Http1Client):
     """Speaks to the upstream."""
 
+    bound = False  # it was authenticated as a whole: it is its caller's alone
+
     def __init__(self, context: Context, runtime: Runtime) -> None:
         super().__init__(context)
         self.runtime = runtime
+
+    @property
+    def may_be_kept(self) -> bool:
+        """True when it is idle and clean, so that another client may go on with it."""
+        idle = self.request is None and self.stream_id is None and self.state == self.read_headers
+        return idle and not self.bound and not self.gave_up and not self.buf
 
     def send(self, event: HttpEvent) -> layer.CommandGenerator[None]:
         """Put an event on the wire."""
@@ -268,6 +278,8 @@ class Client(_Reading, Http1Client):
             self.gave_up = True
         elif isinstance(event, RequestHeaders):
             event = _without_proxy_headers(event)
+            scheme = event.request.headers.get("authorization", "").partition(" ")[0].lower()
+            self.bound = self.bound or scheme in BINDING_SCHEMES
         yield from super().send(event)
 
     def read_headers(self, event: events.Event) -> layer.CommandGenerator[None]:

@@ -12,7 +12,6 @@ from time import monotonic
 from mitmproxy.connection import Connection, ConnectionState, Server
 from mitmproxy.proxy import commands, events, layer, tunnel
 from mitmproxy.proxy.context import Context
-from mitmproxy.proxy.layers import tls
 from mitmproxy.proxy.layers.http import (
     GetHttpConnection,
     GetHttpConnectionCompleted,
@@ -22,7 +21,7 @@ from mitmproxy.proxy.layers.http import (
     RegisterHttpConnection,
 )
 
-from penstock.proxy import http1, http2
+from penstock.proxy import http1, http2, pool
 from penstock.proxy.deadlines import Expired
 from penstock.proxy.failover import RoutedStream
 from penstock.proxy.http_stream import Stream
@@ -127,11 +126,26 @@ class Http(HttpLayer):
             redirected = event.address == self.context.server.address
             name = self.context.client.sni if redirected else None
             context.server.sni = name or event.address[0]
-            stack /= tls.ServerTLSLayer(context)
+            context.server.tls = True
+        kept = self._kept(context)
+        if kept is not None:
+            context.server = pool.resumed(kept)
+            self.runtime.pool.hand_over(kept, context.server)
+        if event.tls:
+            secure = pool.Tls(context)
+            secure.kept = kept.ssl if kept is not None else None
+            stack /= secure
         stack /= UpstreamClient(context, self.runtime)
+        self.runtime.upstreams[context.server] = stack[0]
         self.connections[context.server] = stack[0]
         self.waiting_for_establishment[context.server].append(event)
         yield from self.event_to_child(stack[0], events.Start())
+
+    def _kept(self, context: Context) -> pool.Kept | None:
+        """An open connection another client of the same kind left; none for HTTP/2 clients."""
+        if context.client.alpn == b"h2":
+            return None
+        return self.runtime.pool.take(pool.key_of(context, context.server))
 
 
 class UpstreamClient(HttpClient):

@@ -16,6 +16,7 @@ from mitmproxy.connection import Connection
 from mitmproxy.hooks import Hook
 
 from penstock.proxy.deadlines import Deadlines
+from penstock.proxy.pool import Pool
 from penstock.proxy.problem import ErrorPage, json_page
 from penstock.proxy.settings import Address, EngineSettings
 
@@ -95,4 +96,6 @@ class Runtime:
     own_ports: set[int] = field(default_factory=set)
     idle_since: WeakKeyDictionary[Connection, float] = field(default_factory=WeakKeyDictionary)
     run_hook: RunHook = _nothing
+    pool: Pool = field(default_factory=Pool)
+    upstreams: WeakKeyDictionary[Connection, Any] = field(default_factory=WeakKeyDictionary)
     exchanges: WeakSet[Any] = field(default_factory=WeakSet)  # streams, running or just over
