@@ -188,6 +188,15 @@ HOSTILE = [
     Case("modern: capital encoding mark", modern(), modern_headers(mcp_name="=?BASE64?c2FmZQ==?=")),
     Case("modern: older version in body", modern(version="2025-11-25"), modern_headers()),
     Case("modern: version only in body", modern(), {}),
+    Case(
+        "modern: other task in header",
+        text(
+            '{"jsonrpc":"2.0","id":1,"method":"tasks/get","params":{"taskId":"danger","_meta":'
+            '{"io.modelcontextprotocol/protocolVersion":"2026-07-28",'
+            '"io.modelcontextprotocol/clientCapabilities":{}}}}'
+        ),
+        modern_headers(mcp_method="tasks/get"),
+    ),
     Case("upper-case content type", text(PLAIN), {"content-type": "Application/JSON"}),
     Case("session era with modern headers", text(call('"danger"')), {"mcp-name": "safe"}),
 ]

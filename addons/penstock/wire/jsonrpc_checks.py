@@ -19,6 +19,7 @@ from penstock.wire.jsonrpc_shape import (
     METHOD_HEADER,
     NAME_HEADER,
     NAMED,
+    ROUTED,
     VERSION_HEADER,
     VERSION_META,
     kind_of,
@@ -178,7 +179,7 @@ def _check_headers(message: dict[str, Any], headers: Mapping[str, str]) -> str |
     if said is not None and isinstance(method, str) and decode_header(said) != method:
         return "header Mcp-Method does not say what the body says"
     name = headers.get(NAME_HEADER)
-    wanted = NAMED.get(method) if isinstance(method, str) else None
+    wanted = ROUTED.get(method) if isinstance(method, str) else None
     if name is not None and wanted and decode_header(name) != params.get(wanted):
         return "header Mcp-Name does not say what the body says"
     meta = params.get("_meta")

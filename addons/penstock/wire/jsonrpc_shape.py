@@ -64,6 +64,12 @@ METHODS = frozenset(
 # The parameter that names what a method acts on, mirrored in the Mcp-Name header.
 NAMED: Mapping[str, str] = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
 
+# Where a server may route by that header too: the tasks extension names the task there.
+ROUTED: Mapping[str, str] = {
+    **NAMED, "tasks/get": "taskId", "tasks/update": "taskId", "tasks/cancel": "taskId",
+    "tasks/result": "taskId",
+}  # fmt: skip
+
 A2A_METHODS = frozenset(
     {
         "message/send",
