@@ -39,7 +39,8 @@ async def tells(scope: Any, _receive: Any, send: Any) -> None:
     """An application that says who it was called by."""
     identity = scope.get(IDENTITY)
     said = {"user": identity and identity.user, "claims": dict(identity.claims) if identity else {}}
-    await send({"type": "http.response.start", "status": 200, "headers": []})
+    opened = [(b"Mcp-Session-Id", b"s-1")] if scope["path"] == "/open" else []
+    await send({"type": "http.response.start", "status": 200, "headers": opened})
     await send({"type": "http.response.body", "body": json.dumps(said).encode()})
 
 
@@ -89,3 +90,15 @@ async def test_anything_else_is_refused_without_a_login_to_go_to(
 async def test_where_nothing_is_enforced_the_caller_stays_unknown(tmp_path: Path) -> None:
     async with client(tmp_path, "observe") as one:
         assert (await one.get("/")).json() == {"user": None, "claims": {}}
+
+
+async def test_a_session_belongs_to_who_opened_it(tmp_path: Path) -> None:
+    """Its id opens it for nobody else, not even for one who proved to be somebody."""
+    async with client(tmp_path) as one:
+        ada = {"authorization": f"Bearer {token()}"}
+        assert (await one.get("/open", headers=ada)).headers["mcp-session-id"] == "s-1"
+        session = {"mcp-session-id": "s-1"}
+        assert (await one.get("/", headers={**ada, **session})).status_code == 200
+        assert (await one.get("/", headers=session, auth=("bob", "pw"))).status_code == 404
+        unknown = {**ada, "mcp-session-id": "s-2"}
+        assert (await one.get("/", headers=unknown)).status_code == 200  # the server's to say

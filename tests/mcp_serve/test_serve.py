@@ -203,16 +203,17 @@ async def test_a_changed_list_is_told(endpoint: Serving, mode: Any) -> None:
             told.set()
 
     tool = "pipe" if mode == "legacy" else "sse"
-    async with client(endpoint, mode, message_handler=heard) as one:
+    async with client(endpoint, mode, message_handler=heard) as one, client(endpoint, "auto") as by:
         before = {each.name for each in (await one.list_tools()).tools}
         assert f"{tool}__grown" not in before
         if mode == "auto":
             async with one.listen(tools_list_changed=True) as events:
-                await one.call_tool(f"{tool}__grow", {})
+                await by.call_tool(f"{tool}__grow", {})
                 async with asyncio.timeout(20):
                     await anext(aiter(events))
         else:
-            await one.call_tool(f"{tool}__grow", {})
+            told.clear()
+            await by.call_tool(f"{tool}__grow", {})  # by somebody else: no call of its own runs
             async with asyncio.timeout(20):
                 await told.wait()
         async with asyncio.timeout(20):

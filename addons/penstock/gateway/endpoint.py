@@ -84,7 +84,7 @@ class Endpoint:
         self.upstreams: dict[str, Upstream] = {}
         self.parking = Parking()
         self.bus = InMemorySubscriptionBus()
-        self.sessions: WeakSet[Any] = WeakSet()
+        self.connections: WeakSet[Any] = WeakSet()  # of older clients
         self._telling: set[asyncio.Task[None]] = set()
         self.server = ToldServer(
             "penstock",
@@ -114,7 +114,7 @@ class Endpoint:
 
     def _lister(self, member: str) -> Any:
         async def listing(context: Any, _params: PaginatedRequestParams | None) -> dict[str, Any]:
-            self.sessions.add(context.session)
+            self.connections.add(connection_of(context))
             upstreams = list(self.upstreams.values())
             found = await asyncio.gather(*(self._of(one, context, member) for one in upstreams))
             hints = LIST_HINTS if is_modern(context.protocol_version) else {}
@@ -142,7 +142,7 @@ class Endpoint:
 
     def _caller(self, method: str, key: str) -> Any:
         async def calling(context: Any, params: Any) -> dict[str, Any]:
-            self.sessions.add(context.session)
+            self.connections.add(connection_of(context))
             given = own_params(context)
             upstream, own = self._find(method, given[key])
             given[key] = own
@@ -325,11 +325,16 @@ class Endpoint:
 
     async def _tell(self, kind: str) -> None:
         await self.bus.publish(EVENTS[kind]())
-        for session in list(self.sessions):
-            if not is_modern(session.protocol_version):
-                name = {"tools": "tool", "prompts": "prompt", "resources": "resource"}[kind]
-                send = getattr(session, f"send_{name}_list_changed")
+        name = {"tools": "tool", "prompts": "prompt", "resources": "resource"}[kind]
+        for connection in list(self.connections):
+            if not is_modern(connection.protocol_version) and connection.has_standalone_channel:
+                send = getattr(connection, f"send_{name}_list_changed")
                 await asyncio.gather(send(), return_exceptions=True)  # some are gone
+
+
+def connection_of(context: Any) -> Any:
+    """The client's connection. The SDK hands out sessions that live as long as one request."""
+    return context.session._connection
 
 
 def session_key(caller: Caller) -> str:

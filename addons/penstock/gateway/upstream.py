@@ -199,7 +199,7 @@ class Connection:
             if getattr(getattr(able, name, None), "list_changed", None)
         }
         while wanted:
-            with contextlib.suppress(MCPError, TimeoutError, RuntimeError):
+            with contextlib.suppress(Exception):  # the stream is lost: it is opened again
                 async with client.listen(**wanted) as events:
                     async for event in events:
                         self._changed(type(event).__name__.removesuffix("ListChanged").lower())
@@ -336,14 +336,15 @@ class Upstream:
             try:
                 await self.main.ready()
                 client = self.main.client
-                assert client is not None  # it is ready
+                if client is None:
+                    raise unreachable(self.name)  # it has ended already
                 self.status.era = client.protocol_version
                 self.status.tools = len(await self.main.listed("tools"))
                 self.status.set("connected")
                 self.changed("tools")
                 await self.main.closed.wait()
-            except MCPError as error:
-                self.main.error = self.main.error or error.error.message
+            except Exception as error:  # noqa: BLE001 - whatever a server does, it is tried again
+                self.main.error = self.main.error or _name_of(error)
             await self.main.close()
             failed = 0 if time.monotonic() - began > STEADY_SECONDS else failed + 1
             self.status.failures += 1
