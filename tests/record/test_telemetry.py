@@ -19,6 +19,7 @@ from penstock.policy.decision import Reason
 from penstock.record import attributes, spans
 from penstock.record.spans import Spans
 from penstock.record.telemetry import configured, span_mode, telemetry
+from penstock.route.outcome import Attempt
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-"
 
@@ -131,6 +132,32 @@ def test_a_call_is_one_client_span_with_the_conventions_names(receiver, record):
         "penstock.workload.name": "shop",
     }
     assert (sink.exported, sink.failed, sink.dropped) == (1, 0, 0)
+
+
+def test_each_attempt_of_a_routed_call_is_a_span_below_it(receiver, record):
+    """Who was asked, how it went, whether it may be billed; usage stands on the call alone."""
+    rows = [
+        Attempt("first.example:8443/v1", "openai", "gpt-5", None, "status_503", 503,
+                began=1000.0, ended=1000.5),
+        Attempt("second.example/v1", "anthropic", "claude", None, "answered", 200, "yes",
+                translated="anthropic", began=1000.5, ended=1002.0),
+    ]  # fmt: skip
+    sink = Spans({})
+    sink.record(record(usage=Usage(input_total=3, output_total=4), attempts=rows))
+    sink.close()
+    found = {span.name: span for span in receiver.spans()}
+    first, second = found["attempt first.example:8443/v1"], found["attempt second.example/v1"]
+    [call] = [span for name, span in found.items() if not name.startswith("attempt")]
+    assert first.parent_span_id == second.parent_span_id == call.span_id
+    assert first.end_time_unix_nano - first.start_time_unix_nano == 500_000_000
+    told = values(first.attributes)
+    assert told["error.type"] == "status_503" and told["server.address"] == "first.example"
+    assert first.status.code == 2 and second.status.code == 0
+    told = values(second.attributes)
+    assert told["http.request.resend_count"] == 1 and "error.type" not in told
+    assert told["penstock.attempt.translated"] == "anthropic"
+    assert not [name for name in told if "usage" in name or "operation" in name]
+    assert sink.exported == 3 and sink.dropped == 0
 
 
 def test_the_resource_is_the_workload_and_the_scope_is_penstock(receiver, record, monkeypatch):

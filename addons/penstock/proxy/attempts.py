@@ -113,7 +113,7 @@ class CallAttempts:
             stop.sign(flow)
         place = choice.destination
         row = Attempt(choice.name, place.provider, choice.asked_model, choice.region)
-        row.translated = choice.into
+        row.translated, row.began = choice.into, time.time()
         self.rows.append(row)
         self._began = time.monotonic()
         self._open = self._under_way = True
@@ -216,6 +216,7 @@ class CallAttempts:
         """The attempt is over."""
         assert self._choice is not None  # an attempt is under way
         self._board.over(self._choice.name)
+        self.rows[-1].ended = time.time()
         self._open = self._under_way = False
 
     def _note_room(self, outcome: Outcome, headers: Mapping[str, str]) -> None:

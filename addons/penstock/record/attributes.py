@@ -11,6 +11,7 @@ from typing import Literal
 
 from penstock.exchange import McpCall
 from penstock.record.record import Record
+from penstock.route.outcome import Attempt
 
 Value = str | bool | int | float | list[str]
 Attributes = dict[str, Value]
@@ -44,6 +45,7 @@ PARAMETERS = {
 }
 
 NAMES_MAX = 50  # longest list on a span
+ATTEMPT_FINE = ("answered", "aborted", "refused")  # the target did nothing wrong
 
 
 def provider_name(record: Record) -> str:
@@ -91,6 +93,23 @@ def start_attributes(record: Record, mode: SpanMode = "client") -> Attributes:
         values["gen_ai.operation.name"] = _operation(record)
     if record.mcp:
         values["mcp.method.name"] = record.mcp.methods[0] if record.mcp.methods else None
+    return _given(values)
+
+
+def attempt_attributes(attempt: Attempt, number: int) -> Attributes:
+    """One target of a routed call. No operation and no usage: nothing here is counted again."""
+    provider = attempt.provider
+    values: dict[str, Value | None] = {
+        "error.type": None if attempt.outcome in ATTEMPT_FINE else attempt.outcome,
+        "gen_ai.provider.name": PROVIDER_NAMES.get(provider, provider) if provider else None,
+        "gen_ai.request.model": attempt.model,
+        "http.request.resend_count": number or None,
+        "http.response.status_code": attempt.status,
+        "server.address": attempt.target.partition("/")[0].partition(":")[0],
+        "penstock.attempt.outcome": attempt.outcome,
+        "penstock.attempt.billed": attempt.billed,
+        "penstock.attempt.translated": attempt.translated,
+    }
     return _given(values)
 
 

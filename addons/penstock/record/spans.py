@@ -17,12 +17,14 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
-from opentelemetry.trace import SpanKind, Status, StatusCode
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from penstock import __version__
 from penstock.record.attributes import (
+    ATTEMPT_FINE,
     SpanMode,
+    attempt_attributes,
     end_attributes,
     error_type,
     span_name,
@@ -102,8 +104,26 @@ class Spans:
             span.set_attributes(end_attributes(record, self._mode))
             if error_type(record):
                 span.set_status(Status(StatusCode.ERROR))
+        if record.attempts and span.is_recording():
+            self._attempts(span, record)
         self._ended += span.get_span_context().trace_flags.sampled
         span.end(start + int(record.duration_seconds * 1e9))
+
+    def _attempts(self, span: Span, record: Record) -> None:
+        """A span for each target that was asked, below the call's."""
+        parent = set_span_in_context(span, Context())
+        for number, attempt in enumerate(record.attempts):
+            made = self._tracer.start_span(
+                f"attempt {attempt.target}",
+                context=parent,
+                kind=SpanKind.CLIENT,
+                attributes=attempt_attributes(attempt, number),
+                start_time=int(attempt.began * 1e9),
+            )
+            if attempt.outcome not in ATTEMPT_FINE:
+                made.set_status(Status(StatusCode.ERROR))
+            self._ended += 1
+            made.end(int(max(attempt.ended, attempt.began) * 1e9))
 
     def flush(self) -> None:
         """The exporter's own thread sends; nothing to do."""

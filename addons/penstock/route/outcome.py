@@ -33,7 +33,10 @@ UNSENT = (
 
 @dataclass(slots=True)
 class Attempt:
-    """One row: the target, what came of it, and whether it may stand on a bill."""
+    """One row: the target, what came of it, and whether it may stand on a bill.
+
+    ``began`` and ``ended`` are seconds since the epoch, ``seconds`` those to the first byte.
+    """
 
     target: str
     provider: str | None
@@ -44,6 +47,8 @@ class Attempt:
     billed: Billed = "no"
     seconds: float = 0.0
     translated: str | None = None  # the wire format the call was translated into
+    began: float = 0.0
+    ended: float = 0.0
 
 
 def of_status(status: int) -> Outcome:
