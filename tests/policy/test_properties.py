@@ -200,3 +200,20 @@ def restored(state: DryState, value: Any) -> Any:
     if isinstance(value, list):
         return [restored(state, child) for child in value]
     return state._vault.restore(value, "dry")[0] if isinstance(value, str) else value
+
+
+@QUICK
+@given(text=st.text(max_size=60), nested=st.booleans())
+def test_a_marked_text_is_the_text_in_valid_json(tmp_path: Path, text: str, nested: bool) -> None:
+    """Any characters, also a JSON document inside the string."""
+    file = tmp_path / "marks.yaml"
+    file.write_text("version: 1\nrules: [{id: m, redact: {in: [tool_result], with: mark}}]")
+    said = json.dumps({"said": f"{text} it is"}) if nested else f"{text} it is"
+    document = {"model": "m", "messages": [{"role": "tool", "tool_call_id": "c", "content": said}]}
+    policy = load([file])
+    body, decision = sent(policy, DryState(policy), document)
+    content = json.loads(body)["messages"][0]["content"]
+    assert len(decision.edits) == 2
+    head, _, rest = content.partition("]\n")
+    inner, _, tail = rest.rpartition("\n[")
+    assert inner == said and head.split()[2].strip(".") in tail

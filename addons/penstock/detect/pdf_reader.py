@@ -10,6 +10,7 @@ import json
 import resource
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from io import BytesIO
 from typing import Any
 
@@ -58,8 +59,12 @@ def _strings(holder: Any, names: tuple[str, ...]) -> Iterator[str]:
 
 def main() -> int:
     """0 and the texts, or 1."""
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES_MAX, MEMORY_BYTES_MAX))
-    resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS_MAX, CPU_SECONDS_MAX))
+    for limit, most in (
+        (resource.RLIMIT_AS, MEMORY_BYTES_MAX),
+        (resource.RLIMIT_CPU, CPU_SECONDS_MAX),
+    ):
+        with suppress(ValueError, OSError):  # a system without the limit, or with a lower one
+            resource.setrlimit(limit, (most, most))
     found: list[str] = []
     size = 0
     try:
