@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from penstock.policy.policy import Policy
 from penstock.policy.problem import Problem
-from penstock.policy.rules.canary import Canary
 from penstock.policy.rules.limit import Limit
 from penstock.policy.rules.tools import Tools
 
@@ -17,7 +16,6 @@ LIMITS = (
     "worker have the whole limit (--limits-per-worker), or run one worker"
 )
 REQUIRES = "a worker knows only what models asked for through itself: run one worker"
-CANARIES = "a worker knows only the canaries it planted itself: run one worker"
 
 
 def kept_apart(policy: Policy, *, limits_shared: bool) -> list[Problem]:
@@ -29,8 +27,6 @@ def kept_apart(policy: Policy, *, limits_shared: bool) -> list[Problem]:
             why = LIMITS
         elif isinstance(rule.act, Tools) and rule.act.require is not None:
             why = REQUIRES
-        elif isinstance(rule.act, Canary):
-            why = CANARIES
         if why is not None:
             found.append(Problem(rule.file, rule.line, rule.id, why))
     return found

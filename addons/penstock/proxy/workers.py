@@ -162,9 +162,9 @@ class Workers:
 
     async def ended(self, process: asyncio.subprocess.Process) -> int:
         waiting = asyncio.create_task(process.wait())
-        await asyncio.wait(
-            [waiting, asyncio.create_task(self.ending.wait())], return_when="FIRST_COMPLETED"
-        )
+        told = asyncio.create_task(self.ending.wait())
+        await asyncio.wait([waiting, told], return_when="FIRST_COMPLETED")
+        told.cancel()
         if not waiting.done():
             await asyncio.wait([waiting], timeout=self.drain_seconds + KILL_SECONDS)
         if not waiting.done():
