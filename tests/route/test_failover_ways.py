@@ -92,17 +92,22 @@ Ask = Callable[[str, bool], tuple[int, bytes]]  # model, stream -> status, body
 
 
 def check_matrix(
-    faults: Mapping[str, tuple[Any, str, str]], cases: Sequence[Case], ask: Ask, proxy: Penstock
+    faults: Mapping[str, tuple[Any, str, str]],
+    cases: Sequence[Case],
+    ask: Ask,
+    proxy: Penstock,
+    end: bytes = b"data: [DONE]\n\n",
+    good_calls: int = GOOD_CALLS,
 ) -> None:
     """Each case: the second target's whole answer, both attempts recorded."""
-    for number in range(GOOD_CALLS):
+    for number in range(good_calls):
         assert ask("good", number % 2 == 0)[0] == 200
     for number, (fault, stream) in enumerate(cases):
         _, outcome, billed = faults[fault]
         status, body = ask(f"m-{number}", stream)
         assert status == 200 and b"from second" in body, (fault, stream, status, body)
-        assert not stream or body.endswith(b"data: [DONE]\n\n"), (fault, body)
-        records = proxy.records(GOOD_CALLS + number + 1, seconds=15)
+        assert not stream or body.endswith(end), (fault, body)
+        records = proxy.records(good_calls + number + 1, seconds=15)
         told = [(row["outcome"], row["billed"]) for row in records[-1]["attempts"]]
         assert told == [(outcome, billed), ("answered", "yes")], (fault, stream, told)
 
