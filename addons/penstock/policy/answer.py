@@ -13,7 +13,7 @@ from penstock.policy.harmless import ignored
 from penstock.policy.judge import Judge, is_signed, note
 from penstock.policy.leaks import Leaks, leaks_of
 from penstock.policy.mark import is_prose, marks_of
-from penstock.policy.policy import Policy, Rule, find_of
+from penstock.policy.policy import TONE, Policy, Rule, find_of
 from penstock.policy.refusals import policy_refusal
 from penstock.policy.rules.deny import Deny
 from penstock.policy.rules.redact import METHODS, Redact, replacement
@@ -23,8 +23,6 @@ from penstock.wire.edits import merge
 from penstock.wire.family import Channel, Refusal
 from penstock.wire.jsonrpc import RESULT_TEXT
 
-# Judged over the whole answer when it is over (see afterwards), not by each piece.
-TONE = "toxicity"
 Action = Literal["none", "redact", "deny"]
 ScannerFor = Callable[[Channel], ChannelScanner | None]
 
@@ -122,7 +120,7 @@ class Reaction:
         self.found: list[Finding] = []  # what rules that mark have to know
         finds = [find for rule in rules if (find := find_of(rule)) is not None]
         named = {name for find in finds for name in find.types}
-        self.types = tuple(sorted(name for name in named if not name.startswith(TONE)))
+        self.types = tuple(sorted(name for name in named if name.partition(".")[0] != TONE))
 
     def react(self, finding: Finding, value: str) -> str:
         """The text in place of ``value``; Kept where it stays, Ending where the answer ends."""

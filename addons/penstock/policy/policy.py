@@ -31,6 +31,8 @@ from penstock.policy.rules.route import Route
 from penstock.policy.rules.tools import EVERY_SERVER, Tools
 
 MODE_RANK: dict[Mode, int] = {"observe": 0, "shadow": 1, "enforce": 2}
+# Judged over a whole answer when it is over, not by each piece of a stream.
+TONE = "toxicity"
 OnError = Literal["deny", "allow"]
 OnStoreError = Literal["deny", "local_share", "allow"]
 Act = Allow | Deny | Redact | Limit | Tools | Credential | Route | Canary
@@ -174,10 +176,18 @@ class Policy:
         return any(rule.act.exact for rule in self.limits)
 
     @cached_property
+    def stream_types(self) -> tuple[tuple[str, ...], ...]:
+        """The selections of types that scanners of a streamed answer look for."""
+        named = {name for find in self._finds if find.response for name in find.types}
+        asked = tuple(sorted(name for name in named if name.partition(".")[0] != TONE))
+        heard = REMEMBERED if CONVERSATION in self.call_types else ()
+        return tuple(types for types in (asked, heard) if types)
+
+    @cached_property
     def asks_for_tone(self) -> bool:
         """True when some rule looks for toxicity in answers."""
         named = {name for find in self._finds if find.response for name in find.types}
-        return any(name.partition(".")[0] == "toxicity" for name in named)
+        return any(name.partition(".")[0] == TONE for name in named)
 
     @cached_property
     def asks_for_blobs(self) -> bool:

@@ -120,7 +120,8 @@ class Governance:
         self.detectors = Detectors(wanted, self.policy.own_probes(self.canaries))
         self.detectors.scan(WARM_TEXT)  # the first text of a process costs milliseconds more
         if self.policy.reads_answers:
-            prepare(self.detectors, self.policy.finding_types)
+            for types in self.policy.stream_types:
+                prepare(self.detectors, types)
         self.memo = Memo(self.detectors, self.keys.digest)
         self.recorder.forget()
         self.wishes.clear()
