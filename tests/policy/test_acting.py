@@ -114,9 +114,15 @@ def test_arguments_and_structured_results_are_never_marked(tmp_path: Path) -> No
         assert (decision.verdict, decision.edits) == ("allow", [])
 
 
-def answered(policy: Policy, text: str, zone: str, pieces: list[str] | None = None) -> str:
+def answered(
+    policy: Policy,
+    text: str,
+    zone: str,
+    pieces: list[str] | None = None,
+    known: DryState | None = None,
+) -> str:
     """A text of an answer as it arrives, plain or streamed."""
-    state, decision = DryState(policy), Decision()
+    state, decision = known or DryState(policy), Decision()
     if pieces is None:
         leaf = Leaf(("result", "content", 0, "text"), text, zone)  # type: ignore[arg-type]
         decision = decide_answer(policy, call(), [leaf], state, NOON)
@@ -145,6 +151,21 @@ def test_a_tool_result_on_its_way_back_is_marked_plain_and_streamed(
     match = MARKED.fullmatch(answered(policy, text, "tool_result", pieces))
     assert match is not None and match[2] == "[pii.email] wrote: hello to [pii.email]"
     assert not MARKED.search(answered(policy, text, "assistant", pieces))
+
+
+@pytest.mark.parametrize("size", [0, 1, 1000])
+def test_a_mark_stands_around_what_is_put_back(tmp_path: Path, size: int) -> None:
+    """A placeholder at the very beginning and end of a result: both come back, inside the mark."""
+    rules = "  - {id: m, redact: {in: [response], with: mark}}\n"
+    rules += "  - {id: p, redact: {find: [pii.email], in: [request]}}"
+    policy = policy_of(tmp_path, rules)
+    state = DryState(policy)
+    sealed = state.seal("pii.email", "ada@analytical-engine.org")
+    text = f"{sealed} wrote to {sealed}"
+    pieces = [text[low : low + size] for low in range(0, len(text), size)] if size else None
+    match = MARKED.fullmatch(answered(policy, text, "tool_result", pieces, state))
+    assert match is not None
+    assert match[2] == "ada@analytical-engine.org wrote to ada@analytical-engine.org"
 
 
 def test_strip_takes_out_what_the_finding_is_hidden_in(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from penstock.policy.content import FINDINGS_KEPT, Ignored, redacts, wants
 from penstock.policy.decision import Decision, Located, Reason, Verdict
 from penstock.policy.harmless import ignored
 from penstock.policy.judge import Judge, is_signed, note
-from penstock.policy.leaks import Leaks, leaks_of
+from penstock.policy.leaks import leaks_of
 from penstock.policy.mark import is_prose, marks_of
 from penstock.policy.policy import TONE, Policy, Rule, find_of
 from penstock.policy.refusals import policy_refusal
@@ -51,37 +51,29 @@ def answer_scanner(
 
     def scanner(channel: Channel) -> ChannelScanner | None:
         parts: list[ChannelScanner] = []
-        if rules:
-            parts += reading(
-                rules, marks, leaks, Reaction(rules, call, state, decision, channel, harmless)
-            )
-        elif leaks is not None:
-            parts += [Reacting(one) for one in leaks.scanners(channel, kept)]
+        reaction = Reaction(rules, call, state, decision, channel, harmless) if rules else None
+        if reaction is not None:
+            detectors = state.scanner(reaction.types, reaction.react, channel)
+            parts.append(Reacting(detectors))
+        if leaks is not None:
+            react = reaction.react if reaction is not None else kept
+            parts += [Reacting(one) for one in leaks.scanners(channel, react)]
         restorer = None if is_signed(channel.zone, call) else state.restorer(channel.nested)
         if restorer is not None:
             parts.append(Restoring(restorer, decision))
-        if len(parts) < 2:
-            return parts[0] if parts else None
-        return Together(parts)
+        if not parts:
+            return None
+        whole = parts[0] if len(parts) == 1 else Together(parts)
+        if reaction is None or not marks or not holds_result(channel):
+            return whole
+        return Marking(whole, marks, reaction)
 
     return scanner
 
 
-def reading(
-    rules: Sequence[Rule[Any]],
-    marks: Sequence[Rule[Any]],
-    leaks: Leaks | None,
-    reaction: Reaction,
-) -> list[ChannelScanner]:
-    """What reads a channel for the rules: the detectors, the call's side of it, the marks."""
-    detectors = reaction.state.scanner(reaction.types, reaction.react, reaction.channel)
-    parts: list[ChannelScanner] = [Reacting(detectors)]
-    if leaks is not None:
-        parts += [Reacting(one) for one in leaks.scanners(reaction.channel, reaction.react)]
-    channel = reaction.channel
-    if not marks or (channel.key, channel.zone) != (RESULT_TEXT, "tool_result"):
-        return parts
-    return [Marking(parts[0] if len(parts) == 1 else Together(parts), marks, reaction)]
+def holds_result(channel: Channel) -> bool:
+    """True for the words an MCP server answers: what may be marked in a stream."""
+    return channel.key == RESULT_TEXT and channel.zone == "tool_result"
 
 
 def kept(finding: Finding, value: str) -> str:
