@@ -123,7 +123,7 @@ def test_denied_targets_are_none(tmp_path: Path) -> None:
 
 
 def test_other_wire_format_is_refused_by_name(tmp_path: Path) -> None:
-    """Nothing is translated, and the caller is told so; ``format`` says otherwise."""
+    """Where nothing is translated the caller is told so; ``format`` says otherwise."""
     rule = '- {id: r, route: {to: [{url: "https://api.groq.com/openai/v1"%s}]}}'
     claude = Destination("api.anthropic.com", 443, provider="anthropic", category="llm_api")
     made = call("x", api="anthropic.messages", model="claude", destination=claude)
@@ -247,3 +247,36 @@ def test_policy_tests_can_ask_where_a_call_goes(tmp_path: Path) -> None:
         + case.format("wrong", "hello", "[llm.internal]")
     )
     assert [one.passed for one in run_tests([tmp_path]).outcomes] == [True, True, False]
+
+
+def test_policy_tests_see_what_is_translated(tmp_path: Path) -> None:
+    """The decision knows whether a target's format can say a call, and which field it cannot."""
+    rule = """
+version: 1
+name: p
+rules:
+  - id: across
+    route:
+      to: [{url: "https://api.anthropic.com", translate: yes, max_tokens: 99}]
+"""
+    (tmp_path / "p.yaml").write_text(rule)
+    (tmp_path / "p_test.yaml").write_text("""
+- name: goes there
+  policy: p.yaml
+  call: {provider: openai, model: gpt-5, messages: [{role: user, content: hi}], tools: [send]}
+  expect: {verdict: allow, route: [api.anthropic.com]}
+- name: is refused by name
+  policy: p.yaml
+  call: {provider: gemini, model: gemini-2.5-pro, parameters: {cachedContent: x}}
+  expect: {verdict: deny, refusal: {status: 403, rule: across, message: "'cachedContent'"}}
+- name: stays what it is
+  policy: p.yaml
+  call: {provider: anthropic, model: claude, parameters: {thinking: {type: enabled}}}
+  expect: {verdict: allow, route: [api.anthropic.com]}
+""")
+    outcomes = run_tests([tmp_path]).outcomes
+    assert [(one.name, one.wrong, one.error) for one in outcomes] == [
+        ("goes there", (), ""),
+        ("is refused by name", (), ""),
+        ("stays what it is", (), ""),
+    ]
