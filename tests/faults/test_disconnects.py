@@ -44,6 +44,21 @@ def gone(here: World) -> bool:
     return here.metric("penstock_open_reservations") == 0
 
 
+def end_kept(here: World) -> None:
+    """End what the proxy has kept open from calls before: the next one has to connect."""
+    for connection in here.upstream._open:
+        with suppress(OSError):
+            connection.shutdown(socket.SHUT_RDWR)
+    eventually(lambda: not connected(here.upstream.port))
+
+
+def connected(port: int) -> bool:
+    """True while somebody here holds a connection to this port (proc(5), net/tcp)."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    held = ("01", "08")  # established; ended by the other side and not yet by this one
+    return any(row[2].endswith(f":{port:04X}") and row[3] in held for row in rows)
+
+
 class Waiting:
     """An upstream script that waits for the other side to hang up, and says when it did."""
 
@@ -448,6 +463,7 @@ def test_no_connection_is_a_502_and_a_failed_record(
 
 @pytest.mark.parametrize("kind", ["expired", "another authority"])
 def test_a_server_that_cannot_be_trusted(here: World, tmp_path: Path, kind: str) -> None:
+    end_kept(here)
     trusted, before = here.upstream.context, here.recorded
     here.upstream.context = untrusted(here, tmp_path, kind)
     try:

@@ -10,6 +10,9 @@ from typing import Any
 import anthropic
 import openai
 import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,6 +22,7 @@ from penstock.wire.json_spans import remove_member
 from tests.harness import Penstock, https_server, running_penstock
 from tests.route.translate.upstream import BEDROCK, HOSTS, INPUT, OUTPUT, VERTEX, Upstream
 
+ACCESS, SECRET = "AKIAIOSFODNN7REALKEY", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYREALKEY"
 POLICY = """
 version: 1
 rules:
@@ -28,7 +32,7 @@ rules:
       to: [{{url: "https://us-east5-aiplatform.googleapis.com/v1/projects/p/locations/us-east5"}}]
   - id: to-bedrock
     route:
-      models: [claude-b*]
+      models: [claude-b*, claude-s*]
       to: [{{url: "https://bedrock-runtime.us-east-1.amazonaws.com",
              models: {{claude-b: "anthropic.claude-b-v1:0"}}}}]
   - id: chat-to-bedrock
@@ -43,6 +47,10 @@ rules:
       to: [{{url: "https://api.anthropic.com"}}]
   - id: keys
     credential: {{hosts: [{hosts}], from: {{file: {key}}}}}
+    when: '!call.model.startsWith("claude-s")'
+  - id: signed
+    credential: {{hosts: [{bedrock}], from: {{file: {aws}}}, as: sigv4}}
+    when: call.model.startsWith("claude-s")
   - id: no-mail-addresses-out
     redact: {{find: [pii.email], in: [request], with: placeholder}}
 """
@@ -61,7 +69,9 @@ def proxy(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Itera
     folder: Path = tmp_path_factory.mktemp("homes")
     key = folder / "key"
     key.write_text("a-real-key-0123456789")
-    policy = POLICY.format(hosts=", ".join(HOSTS), key=key)
+    aws = folder / "aws.json"
+    aws.write_text(json.dumps({"AccessKeyId": ACCESS, "SecretAccessKey": SECRET}))
+    policy = POLICY.format(hosts=", ".join(HOSTS), key=key, bedrock=BEDROCK, aws=aws)
     with (
         https_server(folder / "provider", upstream.application, HOSTS) as served,
         running_penstock(folder / "penstock", policy, served) as started,
@@ -152,6 +162,33 @@ def test_cut_stays_cut(sdks: dict[str, Any], home: str, model: str) -> None:
         ):
             seen.append(event.type)
     assert "content_block_delta" in seen and "message_stop" not in seen
+
+
+@pytest.mark.parametrize("home", ["own", "bedrock"])
+def test_what_goes_to_bedrock_is_signed_as_it_leaves(
+    sdks: dict[str, Any], home: str, upstream: Upstream
+) -> None:
+    """The signature is AWS's own over the rewritten path, head and body, as botocore makes it."""
+    sdks[home].messages.create(model="claude-s:0", max_tokens=9, messages=ask("to a.b@example.org"))
+    _, path, headers, _ = upstream.received[-1]
+    found = headers["authorization"]
+    names = found.partition("SignedHeaders=")[2].partition(",")[0].split(";")
+    signed = {name: headers[name] for name in names if name != "x-amz-date"}
+    request = AWSRequest("POST", f"https://{BEDROCK}{path}", signed, upstream.raw[-1])
+    request.context["timestamp"] = headers["x-amz-date"]
+    signer = SigV4Auth(Credentials(ACCESS, SECRET), "bedrock", "us-east-1")
+    signature = signer.signature(
+        signer.string_to_sign(request, canonical(signer, request)), request
+    )
+    assert found.endswith(f"Signature={signature}")
+    assert b"a.b@" not in upstream.raw[-1] and "AKIACALLER" not in found
+
+
+def canonical(signer: SigV4Auth, request: AWSRequest) -> str:
+    """What is signed, with the date that came."""
+    request.headers["X-Amz-Date"] = request.context["timestamp"]
+    made: str = signer.canonical_request(request)
+    return made
 
 
 def test_beta_features_go_where_each_home_reads_them(

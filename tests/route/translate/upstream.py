@@ -49,6 +49,7 @@ class Upstream:
 
     def __init__(self) -> None:
         self.received: list[tuple[str, str, dict[str, str], dict[str, Any]]] = []
+        self.raw: list[bytes] = []
         self.application = Starlette(
             routes=[
                 Route("/v1/chat/completions", self.openai, methods=["POST"]),
@@ -60,8 +61,11 @@ class Upstream:
         )
 
     async def body(self, request: Request) -> dict[str, Any]:
-        parsed: dict[str, Any] = json.loads(await request.body())
-        path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        self.raw.append(await request.body())
+        parsed: dict[str, Any] = json.loads(self.raw[-1])
+        path = request.scope["raw_path"].decode() + (
+            f"?{request.url.query}" if request.url.query else ""
+        )
         self.received.append((request.headers["host"], path, dict(request.headers), parsed))
         return parsed
 
