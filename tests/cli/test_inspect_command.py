@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +65,42 @@ def test_a_mitmproxy_flow_file_is_read(tmp_path: Path) -> None:
         FlowWriter(file).add(tflow.tdnsflow())
     code, lines, _ = run(str(tmp_path / "f.mitm"))
     assert (code, len(lines), lines[0]["request_model"]) == (0, 1, "gpt-x")
+
+
+def test_every_format_is_known_when_gzipped(tmp_path: Path) -> None:
+    """By its bytes: the names say nothing."""
+    flow = tflow.tflow(resp=True)
+    flow.request.url = URL
+    packed = io.BytesIO()
+    FlowWriter(packed).add(flow)
+    entry = {"request": {"method": "POST", "url": URL}}
+    formats = {
+        "a": json.dumps(LINE).encode(),
+        "b": json.dumps({"log": {"entries": [entry]}}, indent=1).encode(),
+        "c": packed.getvalue(),
+    }
+    for name, content in formats.items():
+        (tmp_path / name).write_bytes(gzip.compress(content))
+    code, lines, errors = run(*(str(tmp_path / name) for name in formats))
+    assert (code, errors) == (0, "")
+    assert [line["api"] for line in lines] == ["openai.chat_completions"] * 3
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="no terminals here")
+def test_a_terminal_is_shown_how_far_it_is(tmp_path: Path) -> None:
+    """The bar goes to stderr; what programs read on stdout is free of it."""
+    file = tmp_path / "a.jsonl"
+    file.write_bytes((json.dumps(LINE).encode() + b"\n") * 2000)
+    ours, theirs = os.openpty()
+    command = [sys.executable, "-m", "penstock", "inspect", str(file)]
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs)
+    os.close(theirs)
+    out, _ = running.communicate(timeout=60)
+    shown = os.read(ours, 65536)
+    os.close(ours)
+    assert running.returncode == 0
+    assert b"inspect" in shown and b"%" in shown
+    assert len(out.splitlines()) == 2000
 
 
 def test_a_broken_line_is_named_and_the_others_are_read(tmp_path: Path) -> None:
