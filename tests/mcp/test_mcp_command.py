@@ -158,7 +158,7 @@ def test_the_difference_as_data_names_shadowing_and_look_alikes(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["pin"], "Missing argument"),
+        (["pin"], "name a SOURCE"),
         (["pin", "nowhere.json"], "nowhere.json"),
         (["pin", "ftp://x.example/mcp"], "not an http"),
         (["pin", "http://127.0.0.1:1/mcp"], "http://127.0.0.1:1/mcp"),

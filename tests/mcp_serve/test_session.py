@@ -305,7 +305,7 @@ async def test_a_held_call_waits_for_a_person_and_nothing_else_waits_for_it(desk
     _, [other] = await it.up(call("add", 2))
     assert b'"add"' in other
     waiting = await put_up(it)
-    assert (waiting.tool, waiting.server) == ("pay", "stdio://shop/")
+    assert (waiting.tool, waiting.server) == ("pay", "stdio://shop")
     approvals.answer(waiting.ticket, "approved")
     said = await asyncio.wait_for(it.afterwards.get(), 20)
     [sent] = said.to_server

@@ -19,7 +19,21 @@ LOCK_FILE = Path("mcp.lock.yaml")
 _lock = click.option(
     "--lock", type=click.Path(path_type=Path), default=LOCK_FILE, show_default=True
 )
-_server = click.option("--server", metavar="URL", help="Whose list a saved FILE is.")
+_server = click.option(
+    "--server", metavar="URL", help="Whose list a saved FILE is; what --start is called by rules."
+)
+_start = click.option(
+    "--start",
+    metavar="CMD",
+    help="Start this stdio server and ask it. Called stdio://NAME as by penstock mcp wrap.",
+)
+_env = click.option(
+    "--env",
+    "wanted",
+    multiple=True,
+    metavar="NAME[=VALUE]",
+    help="A variable that --start gets besides the basic ones; repeatable.",
+)
 _token = click.option(
     "--token-env", metavar="NAME", help="Environment variable that holds a bearer token."
 )
@@ -44,20 +58,33 @@ command.add_command(mcp_serve.command)
 
 
 @command.command(epilog="Example: penstock mcp pin https://mcp.example.com/mcp")
-@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
+@click.argument("sources", nargs=-1, metavar="SOURCE...")
 @_lock
 @_server
 @_token
 @_ca
+@_start
+@_env
 def pin(
-    sources: tuple[str, ...], lock: Path, server: str | None, token_env: str | None, ca: str | None
+    sources: tuple[str, ...],
+    lock: Path,
+    server: str | None,
+    token_env: str | None,
+    ca: str | None,
+    start: str | None,
+    wanted: tuple[str, ...],
 ) -> None:
-    """Write the tools of each SOURCE into the lock file as they are now."""
+    """Write the tools of each SOURCE into the lock file as they are now.
+
+    A server over a pipe: --server stdio://files --start "npx -y @example/server /srv"
+    """
     from penstock.mcp.lock import dump
     from penstock.mcp.pins import compare
 
+    if not sources and not start:
+        raise click.UsageError("name a SOURCE, or a server with --start")
     locked = _locked(lock) if lock.exists() else {}
-    for url, tools in _found(sources, server, token_env, ca).items():
+    for url, tools in _found(sources, server, token_env, ca, start, wanted).items():
         changes = compare(locked.get(url, {}), tools)
         locked[url] = dict(tools)
         click.echo(f"{url}: {len(tools)} tools, {len(changes)} changed in {lock}", err=True)
@@ -70,6 +97,8 @@ def pin(
 @_server
 @_token
 @_ca
+@_start
+@_env
 @click.option(
     "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True
 )
@@ -79,9 +108,11 @@ def diff(
     server: str | None,
     token_env: str | None,
     ca: str | None,
+    start: str | None,
+    wanted: tuple[str, ...],
     form: str,
 ) -> None:
-    """Compare each SOURCE (default: every server of the lock file) with its pins.
+    """Compare each SOURCE (default: every server of the lock file that has a URL) with its pins.
 
     Exits with 1 when a tool was added, removed or changed.
     """
@@ -89,7 +120,8 @@ def diff(
     from penstock.mcp.pins import compare
 
     locked = _locked(lock)
-    found = _found(sources or tuple(locked), server, token_env, ca)
+    every = () if start else tuple(url for url in locked if not url.startswith("stdio:"))
+    found = _found(sources or every, server, token_env, ca, start, wanted)
     changes = {url: compare(locked.get(url, {}), tools) for url, tools in found.items()}
     offered = {url: list(tools) for url, tools in {**locked, **found}.items()}
     names = {name for listed in offered.values() for name in listed}
@@ -123,7 +155,12 @@ def _locked(lock: Path) -> dict[str, Any]:
 
 
 def _found(
-    sources: tuple[str, ...], server: str | None, token_env: str | None, ca: str | None
+    sources: tuple[str, ...],
+    server: str | None,
+    token_env: str | None,
+    ca: str | None,
+    start: str | None,
+    wanted: tuple[str, ...],
 ) -> dict[str, Tools]:
     from penstock.mcp.discovery import Unreachable
     from penstock.mcp.pins import pins_of
@@ -144,7 +181,34 @@ def _found(
         except (OSError, ValueError, Unreachable) as error:
             raise click.UsageError(str(error)) from None
         found.update({url: pins_of(tools) for url, tools in definitions.items()})
+    if start:
+        found.update(_started(start, server, wanted))
     return found
+
+
+def _started(start: str, server: str | None, wanted: tuple[str, ...]) -> dict[str, Tools]:
+    """The tools of a server that is started for it."""
+    import asyncio
+    import shlex
+
+    from penstock.cli.client_environment import way_out
+    from penstock.gateway.child import clean_environment
+    from penstock.gateway.listing import list_tools
+    from penstock.mcp.discovery import Unreachable
+    from penstock.mcp.pins import pins_of
+
+    try:
+        words = tuple(shlex.split(start))
+    except ValueError as error:
+        raise click.UsageError(f"--start: {error}") from None
+    if not words:
+        raise click.UsageError("--start: there is no command")
+    environment = clean_environment(os.environ, wanted, way_out())
+    try:
+        definitions = asyncio.run(list_tools(words, environment))
+    except (OSError, Unreachable) as error:
+        raise click.UsageError(str(error)) from None
+    return {(server or f"stdio://{mcp_wrap.name_of(words)}").rstrip("/"): pins_of(definitions)}
 
 
 def _as_data(change: Change) -> dict[str, Any]:

@@ -43,7 +43,8 @@ class Server:
         """The server at an ``http``, ``https`` or ``stdio`` URL."""
         parts = urlsplit(url)
         port = parts.port or PORTS.get(parts.scheme, 0)
-        return cls(parts.scheme, parts.hostname or "", port, parts.path or "/")
+        path = parts.path or ("/" if parts.scheme in PORTS else "")
+        return cls(parts.scheme, parts.hostname or "", port, path)
 
     @property
     def origin(self) -> str:

@@ -150,12 +150,19 @@ class Child:
 
 
 def _prepare(limits: Limits) -> Callable[[], None]:
+    """What the child does before it runs. Between fork and exec other threads' locks stay taken,
+    so nothing is imported or looked up there.
+    """
+    prctl = None
+    if sys.platform == "linux":
+        import ctypes
+
+        prctl = ctypes.CDLL(None).prctl
+    pr_set_pdeathsig, number = 1, int(signal.SIGTERM)  # prctl(2)
+
     def prepare() -> None:
         limits.set()
-        if sys.platform == "linux":  # end with whoever started it, however that ended
-            import ctypes
-
-            pr_set_pdeathsig = 1  # prctl(2)
-            ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
+        if prctl is not None:  # end with whoever started it, however that ended
+            prctl(pr_set_pdeathsig, number)
 
     return prepare
