@@ -44,7 +44,7 @@ Case = tuple[str, bool]  # fault, streamed
 def cases_of(faults: Mapping[str, Any], first_streamed: bool) -> list[Case]:
     """Each fault, plain and streamed in turn: one way in has the one half, the other the other.
 
-    All of them, plain and streamed, are in test_failover.py.
+    All of them, plain and streamed, are in test_fault_matrix.py.
     """
     streams_only = (ERROR_EVENT, "stall after head")
     return [
@@ -92,22 +92,17 @@ Ask = Callable[[str, bool], tuple[int, bytes]]  # model, stream -> status, body
 
 
 def check_matrix(
-    faults: Mapping[str, tuple[Any, str, str]],
-    cases: Sequence[Case],
-    ask: Ask,
-    proxy: Penstock,
-    end: bytes = b"data: [DONE]\n\n",
-    good_calls: int = GOOD_CALLS,
+    faults: Mapping[str, tuple[Any, str, str]], cases: Sequence[Case], ask: Ask, proxy: Penstock
 ) -> None:
     """Each case: the second target's whole answer, both attempts recorded."""
-    for number in range(good_calls):
+    for number in range(GOOD_CALLS):
         assert ask("good", number % 2 == 0)[0] == 200
     for number, (fault, stream) in enumerate(cases):
         _, outcome, billed = faults[fault]
         status, body = ask(f"m-{number}", stream)
         assert status == 200 and b"from second" in body, (fault, stream, status, body)
-        assert not stream or body.endswith(end), (fault, body)
-        records = proxy.records(good_calls + number + 1, seconds=15)
+        assert not stream or body.endswith(b"data: [DONE]\n\n"), (fault, body)
+        records = proxy.records(GOOD_CALLS + number + 1, seconds=15)
         told = [(row["outcome"], row["billed"]) for row in records[-1]["attempts"]]
         assert told == [(outcome, billed), ("answered", "yes")], (fault, stream, told)
 
