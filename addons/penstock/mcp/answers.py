@@ -7,6 +7,7 @@ not show leaves them element by element. All other bytes stay as they came.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -139,6 +140,7 @@ class EventFilter:
     def __init__(self, rules: Rules, call: McpCall | None) -> None:
         self.rules, self.call = rules, call
         self.verdict: Verdict | None = None  # the last refusal
+        self.on_endpoint: Callable[[str], None] | None = None  # hears where calls are posted to
         self.over = False  # the call was answered by it, and nothing may follow
         self._parser = SseParser(EVENT_BYTES_MAX)
 
@@ -163,6 +165,8 @@ class EventFilter:
             if event.data is None:
                 out.append(event.raw)
                 continue
+            if event.name == "endpoint" and self.on_endpoint is not None:
+                self.on_endpoint(event.data.decode("utf-8", "replace"))
             fresh, verdict = judge_document(event.data, self.rules, self.call)
             self.verdict = verdict or self.verdict
             self.over = verdict is not None and verdict.ends and bool(fresh)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable
+from functools import partial
 from typing import Any, cast
 
 from mitmproxy import http
@@ -65,6 +66,9 @@ class Answer:
             if framing != "none" or (exchange.stream and "content-length" not in headers):
                 live.streamed = framing != "none"
                 transform = AnswerTransform(self.governance, live, headers, framing)
+                if transform.messages is not None:
+                    opened = partial(self.governance.old_streams.opened, live.request, flow)
+                    transform.messages.on_endpoint = opened
                 drive(live, response, transform, coding)
                 if live.may_change_answer:
                     response.headers.pop("content-encoding", None)  # it leaves decoded

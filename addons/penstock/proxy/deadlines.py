@@ -42,6 +42,13 @@ class Expired(events.Event):
     call: Waiting
 
 
+@dataclass
+class Said(Expired):
+    """Bytes of ours for the running answer of ``call``; dropped when it does not run."""
+
+    data: bytes = b""
+
+
 class Deadlines:
     """The live calls and how long each has waited."""
 

@@ -234,6 +234,11 @@ class Govern:
         assert live.decision.refusal is not None  # a denial carries its refusal
         live.outcome = "refused"
         answer = live.family.refusal(live.decision.refusal)
+        mcp = live.call.exchange.mcp
+        if mcp is not None and answer.status == 200:
+            event = live.family.stream_refusal(live.call.exchange, live.decision.refusal)
+            if self.governance.old_streams.say(live.request, event):
+                answer = HttpAnswer(202, {**answer.headers, "content-type": "text/plain"})
         live.status = answer.status
         flow.response = response_of(answer)
 

@@ -39,6 +39,7 @@ from penstock.policy.policy import Policy
 from penstock.policy.source import PolicySource
 from penstock.policy.state import Estimate, Replace
 from penstock.proxy.keys import Keys
+from penstock.proxy.old_transport import OldStreams
 from penstock.proxy.runtime import Wish
 from penstock.record.recorder import Recorder
 from penstock.route.budget import RetryBudget
@@ -94,6 +95,7 @@ class Governance:
         self.canaries = Canaries(keys.digest)
         self.conversations = Conversations(keys.digest)
         self.memory = Memory()
+        self.old_streams = OldStreams()
         self.estimator = Estimator()
         self.board = Board()
         self.retries = RetryBudget()

@@ -34,7 +34,7 @@ from mitmproxy.proxy.layers.http import (
 )
 
 from penstock.proxy import fail_closed, guard
-from penstock.proxy.deadlines import Expired
+from penstock.proxy.deadlines import Expired, Said
 from penstock.proxy.fail_closed import REFUSED
 from penstock.proxy.problem import (
     ANSWER_TOO_LARGE,
@@ -77,8 +77,12 @@ class Stream(Tunnelled):
         return self.context.client.id
 
     def _handle_event(self, event: events.Event) -> Commands:
-        expired = isinstance(event, Expired)
-        work = self._expired() if expired else super()._handle_event(event)
+        if isinstance(event, Said):
+            work = self._say(event.data)
+        elif isinstance(event, Expired):
+            work = self._expired()
+        else:
+            work = super()._handle_event(event)
         reply = None
         while True:
             try:
@@ -317,6 +321,11 @@ class Stream(Tunnelled):
             yield from self._cut()
         else:
             yield from self._finish(already_streamed=True)
+
+    def _say(self, data: bytes) -> Commands:
+        """Put an event of ours between those of a running stream."""
+        if self._begun() and self._declared is None:
+            yield from self._send_chunks([data])
 
     def _send_chunks(self, chunks: list[bytes]) -> Commands:
         for chunk in chunks:

@@ -22,7 +22,7 @@ from mitmproxy.proxy.layers.http import (
 )
 
 from penstock.proxy import http1, http2, pool
-from penstock.proxy.deadlines import Expired
+from penstock.proxy.deadlines import Expired, Said
 from penstock.proxy.failover import RoutedStream
 from penstock.proxy.http_stream import Stream
 from penstock.proxy.problem import CONNECT_TIMEOUT
@@ -69,7 +69,10 @@ class Http(HttpLayer):
                     yield from self.event_to_child(stream, event)
                 continue
             wanted = stream._paused.command if stream._paused else None
-            if isinstance(wanted, GetHttpConnection):
+            if isinstance(event, Said):
+                if wanted is None:
+                    yield from self.event_to_child(stream, event)
+            elif isinstance(wanted, GetHttpConnection):
                 # Paused: it cannot take the event. Ending the attempt wakes it with an error.
                 stream.timed_out = CONNECT_TIMEOUT
                 for connection, waiting in list(self.waiting_for_establishment.items()):

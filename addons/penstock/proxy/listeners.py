@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from mitmproxy import ctx, platform
+from mitmproxy import ctx, http, platform
 from mitmproxy.addons.proxyserver import Proxyserver
 from mitmproxy.proxy import mode_specs
 from mitmproxy.proxy.mode_servers import ServerInstance
@@ -33,6 +33,10 @@ class Listeners(Proxyserver):
         self._runtime = runtime
         self._hooks = hooks
         self.failed = False
+
+    def exchange_of(self, flow: http.HTTPFlow) -> Any:
+        """The running exchange of a flow; None when it is over."""
+        return next((one for one in self._runtime.exchanges if one.flow is flow), None)
 
     async def setup_servers(self) -> bool:
         """Open every port, or none: a port that cannot be opened ends the engine."""
