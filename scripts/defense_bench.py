@@ -39,8 +39,8 @@ rules:
     deny: {find: [injection, tool_poisoning], in: [response]}
   - id: no-secrets
     redact: {find: [secret, pii.card], in: [both], with: mask}
-  - id: only-what-tools-need
-    tools: {features: [completion, logging, tasks, subscriptions]}
+  - id: no-secrets-asked
+    tools: {questions: no_secrets}
   - id: as-pinned
     tools: {server: "https://tools.example.com/pinned", pins: mcp.lock.yaml}
 """

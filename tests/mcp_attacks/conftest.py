@@ -31,6 +31,8 @@ rules:
       refuse: hidden
   - id: no-questions
     tools: {{server: "https://{HOST}/quiet/*", features: [completion]}}
+  - id: no-secrets-asked
+    tools: {{server: "https://{HOST}/asks/*", questions: no_secrets}}
   - id: small-things
     tools: {{server: "https://{HOST}/small/*", max_argument_bytes: 200, max_result_bytes: 3000}}
   - id: short-things

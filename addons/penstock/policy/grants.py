@@ -257,7 +257,7 @@ def out_of_sight(act: Tools) -> bool:
         one is not None
         for one in (
             *(beyond, act.approve, act.require, act.max_argument_bytes, act.max_result_bytes),
-            *(act.taint, act.confine),
+            *(act.taint, act.confine, act.questions),
         )
     )
 

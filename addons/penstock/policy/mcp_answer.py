@@ -26,6 +26,7 @@ from penstock.policy.grants import (
 )
 from penstock.policy.judge import Judge
 from penstock.policy.policy import Policy, Rule
+from penstock.policy.questions import asks_for_secret, sends_elsewhere
 from penstock.policy.refusals import policy_refusal
 from penstock.policy.rules.tools import Thing, Tools, server_url
 from penstock.policy.state import State
@@ -95,8 +96,8 @@ class McpAnswer:
 
     def judge(self, message: dict[str, Any], size: int) -> Verdict | None:
         """A refusal in place of one message of the server; None where it may go on."""
-        for method in methods_of(message):
-            denial = feature_refused(self._enforced(), method)
+        for method, params in requests_of(message):
+            denial = feature_refused(self._enforced(), method) or self._question(method, params)
             if denial is not None:
                 return self._refuse(denial, ends="method" in message)
         sized = self._sized(size) if "result" in message or "error" in message else None
@@ -105,11 +106,29 @@ class McpAnswer:
             self._mark(message)
         return sized
 
+    def _question(self, method: str, params: dict[str, Any]) -> Denial | None:
+        """The rule that does not let the server ask this of the person."""
+        if method != "elicitation/create":
+            return None
+        careful = [rule for rule in self.applying if rule.act.questions is not None]
+        if not careful:
+            return None
+        why = ""
+        if asks_for_secret(params):
+            why = "the server asks the person for a secret"
+        elif sends_elsewhere(params, self.call.destination.host):
+            why = "the server sends the person to another host"
+        for rule in careful if why else ():
+            if rule.enforced:
+                return Denial(rule, why)
+            self._note(Denial(rule, why))
+        return None
+
     def _mark(self, message: dict[str, Any]) -> None:
         """Note what came to the caller: content that may be hostile, values that must stay."""
         if not self.tainting and not self.confining:
             return
-        if "result" not in message and not methods_of(message):
+        if "result" not in message and not requests_of(message):
             return
         method, tool = self._asked(message)
         if method.endswith("/list"):
@@ -229,14 +248,16 @@ class McpAnswer:
         self.tell(Reason(rule.id, "tools", "deny", denial.why, rule.enforced))
 
 
-def methods_of(message: dict[str, Any]) -> list[str]:
+def requests_of(message: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     """What the server asks of the client: directly, or inside an ``input_required`` result."""
     method = as_text(message.get("method"))
     if method is not None:
-        return [method] if "id" in message else []
+        return [(method, as_dict(message.get("params")))] if "id" in message else []
     requests = as_dict(as_dict(message.get("result")).get("inputRequests"))
-    asked = (as_text(as_dict(one).get("method")) for one in requests.values())
-    return [method for method in asked if method]
+    asked = [as_dict(one) for one in requests.values()]
+    return [
+        (name, as_dict(one.get("params"))) for one in asked if (name := as_text(one.get("method")))
+    ]
 
 
 def _fixed(pattern: str) -> str:

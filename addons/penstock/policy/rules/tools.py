@@ -39,7 +39,7 @@ CONFINED_FROM = ("servers", "models")
 EFFECTS = (
     "allow", "deny", "resources", "prompts", "features",
     "max_argument_bytes", "max_result_bytes", "pins", "approve", "require",
-    "taint", "confine", "audience",
+    "taint", "confine", "audience", "questions",
 )  # fmt: skip
 
 
@@ -66,6 +66,7 @@ class Tools:
     resources: Globs | None = None
     prompts: Globs | None = None
     features: tuple[str, ...] | None = None
+    questions: Literal["no_secrets"] | None = None
     max_argument_bytes: int | None = None
     max_result_bytes: int | None = None
     oversized: Literal["refuse", "truncate"] = "refuse"
@@ -159,8 +160,8 @@ def build(section: Section) -> Tools | None:
         if name in values
     }
     plain = (
-        "features", "max_argument_bytes", "max_result_bytes", "oversized", "on_change", "require",
-        "refuse", "confine", "confine_from",
+        "features", "questions", "max_argument_bytes", "max_result_bytes", "oversized",
+        "on_change", "require", "refuse", "confine", "confine_from",
     )  # fmt: skip
     return Tools(
         server,
@@ -211,6 +212,13 @@ KIND = Kind(
             "choices",
             "What server and client may ask of each other besides; the others are refused.",
             FEATURES,
+        ),
+        Key(
+            "questions",
+            "choice",
+            "no_secrets: a server that asks the person for a password, key, code or the like, or "
+            "sends them to another host, is refused.",
+            ("no_secrets",),
         ),
         Key("max_argument_bytes", "count", "Largest arguments of one call, as compact JSON."),
         Key("max_result_bytes", "count", "Largest result of one call."),
