@@ -274,7 +274,24 @@ def test_only_the_proxys_own_port_has_it(upstream: Upstream, tmp_path: Path) -> 
             assert ask(client) == 200
 
 
-@pytest.mark.parametrize("fault", ["no tls", "key of another", "encrypted", "no authority"])
+def test_several_workers_speak_it_on_one_port(upstream: Upstream, tmp_path: Path) -> None:
+    """Whichever of them takes the connection asks for the certificate."""
+    authority = Authority(tmp_path / "pki")
+    own, shop = authority.sign("proxy", "IP:127.0.0.1"), authority.sign("shop", f"URI:{SHOP}")
+    policy = f"version: 1\ncallers: {{mtls: {{ca: {authority.pem}}}}}\nrules: []\n"
+    options = ["--tls-cert", str(own.certificate), "--tls-key", str(own.key), "--workers", "2"]
+    with running_penstock(tmp_path / "run", policy, upstream, options) as proxy:
+        world = World(proxy, authority, tmp_path)
+        for _ in range(6):
+            with world.client(shop) as client:
+                assert ask(client) == 200
+            with world.client(None) as client, pytest.raises(httpx.ProxyError, match="403"):
+                ask(client)
+
+
+@pytest.mark.parametrize(
+    "fault", ["no tls", "no tls, workers", "key of another", "encrypted", "no authority"]
+)
 def test_a_start_that_cannot_keep_its_word_is_none(tmp_path: Path, fault: str) -> None:
     """Exit code 2 and the reason; nothing listens."""
     authority = Authority(tmp_path / "pki")
@@ -289,12 +306,15 @@ def test_a_start_that_cannot_keep_its_word_is_none(tmp_path: Path, fault: str) -
     elif fault == "no authority":
         ca = tmp_path / "none.pem"
     policy = f"version: 1\ncallers: {{mtls: {{ca: {ca}}}}}\nrules: []\n"
-    tls = ["--tls-cert", str(own.certificate), "--tls-key", str(key)] if fault != "no tls" else []
+    tls = ["--tls-cert", str(own.certificate), "--tls-key", str(key)]
+    if fault.startswith("no tls"):
+        tls = ["--workers", "2"] if "workers" in fault else []
     started = running_penstock(tmp_path / "run", policy, None, tls)
     with pytest.raises(AssertionError) as failed, started:  # it ends before it is ready
         pass
     words = {
         "no tls": "callers.mtls needs TLS",
+        "no tls, workers": "callers.mtls needs TLS",
         "key of another": "key values mismatch",
         "encrypted": "encrypted",
         "no authority": "callers.mtls.ca",

@@ -89,7 +89,7 @@ def command(
     if many and worker is None:
         from penstock.cli.run_workers import run_workers
 
-        sys.exit(run_workers(options, ready_file, workers, limits_per_worker))
+        sys.exit(run_workers(options, ready_file, workers, limits_per_worker, tls_cert))
     settings = engine_settings(options, tls_cert, tls_key, reuse_port=many)
     service = Service(
         settings, options.policies, options.mode, stack, ready_file, tell, options.store

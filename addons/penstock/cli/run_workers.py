@@ -40,7 +40,11 @@ def as_worker(
 
 
 def run_workers(
-    options: ProxyOptions, ready_file: Path | None, number: int, limits_per_worker: bool
+    options: ProxyOptions,
+    ready_file: Path | None,
+    number: int,
+    limits_per_worker: bool,
+    tls_cert: Path | None,
 ) -> int:
     """Check what would stop every worker, then start them and wait; the exit code."""
     from penstock.policy.problem import ConfigError
@@ -58,6 +62,8 @@ def run_workers(
         )
     try:
         policy = PolicySource(options.policies, unsuited(options, limits_per_worker)).policy
+        if policy.callers is not None and policy.callers.mtls and tls_cert is None:
+            raise ValueError("callers.mtls needs TLS on the proxy's port: --tls-cert")
         options.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         prepare(options.state_dir, options.upstream_ca)  # one CA, made before anyone needs it
         tell(
