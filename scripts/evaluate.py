@@ -1,6 +1,6 @@
-"""Measure detection on labelled texts and print the table of docs/detection.md.
+"""Measure detection on labelled texts; print the table and write it into docs/detection.md.
 
-Usage: scripts/evaluate [--corpora DIR] [--show MEASURE] [--only WORD]
+Usage: scripts/evaluate [--corpora DIR] [--show MEASURE] [--only WORD] [--print]
 
 DIR holds JSON lines files (`secret`, `pii`, `benign`, `injection`, `tool_poisoning`), one row
 {"id", "kind", "text", "spans": [[start, end, type]] | null, "label", "source"} each.
@@ -21,7 +21,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "addons"))
 
 from evaluate_model import FROM_TOOLS, learned
-from evaluate_table import interval, line, rows
+from evaluate_table import HEAD, interval, line, rows, written
 
 from penstock.detect import Detectors, known_types
 from penstock.exchange import matches_type
@@ -320,13 +320,14 @@ def main() -> None:
     default = Path(__file__).resolve().parent.parent.parent / "shared" / "corpora"
     parser.add_argument("--corpora", type=Path, default=default)
     parser.add_argument("--show", default="", help="print the rows behind a measure")
+    parser.add_argument("--print", action="store_true", help="leave docs/detection.md alone")
     parser.add_argument(
         "--only", default="", help="secret, pii, injection, learned, evasion, installed, cost"
     )
     arguments = parser.parse_args()
     if not arguments.corpora.is_dir():
         parser.error(f"no corpora at {arguments.corpora}: give --corpora DIR")
-    print("| measure | value | 95 % interval | n |\n|---|---|---|---|")
+    print(HEAD)
     only, show, directory = arguments.only, arguments.show, arguments.corpora
     if only in ("", "secret"):
         secrets(directory, show)
@@ -344,6 +345,8 @@ def main() -> None:
         installed("secret", show)
     if only in ("", "cost"):
         cost(directory)
+    if not (only or show or arguments.print):
+        written()
 
 
 if __name__ == "__main__":

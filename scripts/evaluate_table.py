@@ -7,6 +7,12 @@ import json
 import math
 from pathlib import Path
 
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "detection.md"
+HEAD = "| measure | value | 95 % interval | n |\n|---|---|---|---|"
+# Between these lines of the page stands the table, and nothing that a person wrote.
+BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
+_lines: list[str] = []
+
 
 def rows(directory: Path, name: str) -> list[dict]:
     """The rows of one file, plain or gzipped."""
@@ -30,4 +36,17 @@ def interval(hits: int, total: int) -> str:
 
 
 def line(measure: str, value: str, between: str, size: int) -> None:
-    print(f"| {measure} | {value} | {between} | {size} |")
+    """Print a row and keep it for the page."""
+    _lines.append(f"| {measure} | {value} | {between} | {size} |")
+    print(_lines[-1], flush=True)
+
+
+def written(page: Path = PAGE) -> None:
+    """Put the rows printed so far between the marks of the page, and leave the rest of it."""
+    text = page.read_text(encoding="utf-8")
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise SystemExit(f"{page} has no lines {BEGIN} and {END}")
+    table = "\n".join([HEAD, *_lines])
+    page.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}", encoding="utf-8")

@@ -10,28 +10,30 @@ import numpy as np
 
 from penstock.detect import Detectors, known_types
 from penstock.detect.features import Concepts, concepts_from
-from penstock.detect.scorer import window_scale, windows
-from penstock.exchange import matches_type
+from penstock.detect.scorer import WINDOW_CHARACTERS, window_scale, windows
+from penstock.exchange import Zone, matches_type
 
-from .corpus import (
-    WINDOWS_PER_TEXT,
-    Text,
-    concept_words,
-    definition_texts,
-    user_texts,
-)
+from .corpus import Text, concept_words, definition_texts, result_texts, user_texts
 from .fit import Matrix, fit, matrix
 
 # One model per zone: what it learns from, and the phrase rules that speak beside it.
 TASKS = {
     "user": (user_texts, ["injection"]),
+    "tool_result": (result_texts, ["injection"]),
     "tool_definition": (definition_texts, ["injection", "tool_poisoning"]),
 }
-PENALTY = 3e-6
-STEPS = 30
+PENALTY = 1e-5
 FOLDS = 5
-# Rows that look like attacks and are none count twice.
+# Characters used of a long text: an attack of a hundred windows counts as often as its beginning.
+TEXT_CHARACTERS = 2100
+# An order covers a window when so much of either is common to both; a window that holds a
+# few characters of it is neither honest nor an attack, and nothing is learned from it.
+COVERED_CHARACTERS = 60
+COVERED_SHARE = 0.6
+# How much a text weighs in training: what must not alarm weighs more, questions of ours less
+# (each stands there with several secrets).
 HARD_SOURCE = "notinject"
+WEIGHTS = {HARD_SOURCE: 2.0, "benign:": 4.0, "sentences:hostile": 0.3}
 UNSEEN = -99.0
 # What the thresholds may cost (shares of honest texts).
 BENIGN_SHARE = 0.005
@@ -46,9 +48,10 @@ class Task:
     texts: list[Text]
     data: Matrix
     owner: np.ndarray  # the text of each window
+    taught: np.ndarray  # the label of each window, -1 for none
     labels: np.ndarray
     sources: np.ndarray
-    zones: np.ndarray
+    zone: Zone
     folds: np.ndarray
     measured: np.ndarray
     rules: np.ndarray
@@ -56,17 +59,20 @@ class Task:
 
     def fitted(self, learn: np.ndarray) -> tuple[np.ndarray, float]:
         """Weights and bias from the texts of ``learn``."""
-        rows = np.flatnonzero(learn[self.owner])
-        labels = self.labels[self.owner][rows]
-        return fit(self.data.take(rows), labels, self.importance[rows], PENALTY, STEPS)
+        rows = np.flatnonzero(learn[self.owner] & (self.taught >= 0))
+        return fit(self.data, rows, self.taught[rows], self.importance[rows], PENALTY)
 
     def scores(self, learn: np.ndarray, ask: np.ndarray) -> np.ndarray:
         """The best window's score of each text of ``ask``; UNSEEN for the others."""
         weights, bias = self.fitted(learn)
         rows = np.flatnonzero(ask[self.owner])
         best = np.full(len(self.texts), UNSEEN)
-        np.maximum.at(best, self.owner[rows], self.data.take(rows).scores(weights) + bias)
+        np.maximum.at(best, self.owner[rows], self.data.scores(rows, weights) + bias)
         return best
+
+    def of(self, source: str) -> np.ndarray:
+        """Which texts are of ``source`` (or of sources that begin with it)."""
+        return np.char.startswith(self.sources, source)
 
 
 def prepared(
@@ -75,35 +81,47 @@ def prepared(
     """Features of all windows, and the verdict of the phrase rules without the model."""
     if concepts is None:
         concepts = concepts_from(concept_words())
-    pieces, owner = [], []
+    zone = texts[0].zone
+    size = WINDOW_CHARACTERS.get(zone, WINDOW_CHARACTERS["user"])
+    pieces, owner, taught = [], [], []
     for number, text in enumerate(texts):
-        for start, end in windows(len(text.text))[:WINDOWS_PER_TEXT]:
+        # An order stands anywhere in what a tool returned, so all of a labelled text is read.
+        length = len(text.text) if text.attack else min(len(text.text), TEXT_CHARACTERS)
+        for start, end in windows(length, size):
             pieces.append(text.text[start:end])
             owner.append(number)
+            taught.append(_taught(text, start, end))
     places = np.array(owner)
-    labels = np.array([text.label for text in texts])
     sources = np.array([text.source for text in texts])
     importance = 1 / np.sqrt(np.bincount(places)[places])
-    importance *= np.where(sources[places] == HARD_SOURCE, 2, 1)
+    for source, weight in WEIGHTS.items():
+        importance *= np.where(np.char.startswith(sources, source)[places], weight, 1)
     phrases = [name for name in known_types() if matches_type(rule_types, name)]
     detectors = Detectors([name for name in phrases if not name.endswith(".model")])
     return Task(
         texts=list(texts),
         data=matrix(pieces, concepts, window_scale),
         owner=places,
-        labels=labels,
+        taught=np.array(taught),
+        labels=np.array([text.label for text in texts]),
         sources=sources,
-        zones=np.array([text.zone for text in texts]),
+        zone=zone,
         folds=np.array([text.fold for text in texts]),
         measured=np.array([text.measured for text in texts]),
-        rules=np.array([spoken(detectors, text) for text in texts]),
+        rules=np.array([bool(detectors.scan(text.text, text.zone)) for text in texts]),
         importance=importance,
     )
 
 
-def spoken(detectors: Detectors, text: Text) -> bool:
-    """True when a phrase speaks; the model has no part in it."""
-    return bool(detectors.scan(text.text, text.zone))
+def _taught(text: Text, start: int, end: int) -> int:
+    """The label of a window: of its text, or of the part of it that the window shows."""
+    if text.attack is None:
+        return text.label
+    low, high = text.attack
+    common = min(end, high) - max(start, low)
+    if common <= 0:
+        return 0
+    return 1 if common >= min(COVERED_CHARACTERS, COVERED_SHARE * (high - low)) else -1
 
 
 def cross_validated(task: Task) -> np.ndarray:
@@ -117,13 +135,14 @@ def cross_validated(task: Task) -> np.ndarray:
 def without_source(task: Task, source: str) -> tuple[np.ndarray, float]:
     """(hits of ``source``, the threshold): a model that saw neither the source nor one fold
     of the honest texts; the threshold lets 0.5 % of that fold through."""
-    held = (task.folds == 0) & (task.labels == 0) & task.measured
+    judged = task.measured | task.of("benign:") | task.of("document:")
+    held = (task.folds == 0) & (task.labels == 0) & judged
     ours = task.sources == source
     scores = task.scores(~held & ~ours, held | ours)
     honest = np.sort(scores[held])
-    threshold = float(honest[int(np.ceil(len(honest) * (1 - BENIGN_SHARE))) - 1]) + 1e-6
+    limit = float(honest[int(np.ceil(len(honest) * (1 - BENIGN_SHARE))) - 1]) + 1e-6
     attacks = ours & (task.labels == 1)
-    return (task.rules | (scores >= threshold))[attacks], threshold
+    return (task.rules | (scores >= limit))[attacks], limit
 
 
 def lowest(scores: np.ndarray, limits: Sequence[tuple[np.ndarray, np.ndarray, float]]) -> float:
@@ -143,11 +162,19 @@ def lowest(scores: np.ndarray, limits: Sequence[tuple[np.ndarray, np.ndarray, fl
 def threshold(task: Task, scores: np.ndarray) -> float:
     """What people write may alarm rarely, a tool's definition hardly ever."""
     honest = task.measured & (task.labels == 0)
-    zone = task.zones[task.measured][0]
-    if zone == "user":
-        benign = honest & np.char.startswith(task.sources, "benign:")
-        hard = honest & (task.sources == HARD_SOURCE)
-        limits = [(benign, task.rules, BENIGN_SHARE), (hard, task.rules, HARD_SHARE)]
+    silent = np.zeros(len(task.texts), bool)
+    if task.zone == "user":
+        limits = [
+            (task.of("benign:"), task.rules, BENIGN_SHARE),
+            (task.of(HARD_SOURCE), task.rules, HARD_SHARE),
+            (task.of("document:"), silent, BENIGN_SHARE),
+        ]
+    elif task.zone == "tool_result":
+        # A prompt of a person in a result may be an order to the phrases, and rightly so.
+        limits = [
+            (kind, silent, BENIGN_SHARE)
+            for kind in (task.of("benign:"), task.of("document:"), honest)
+        ]
     else:
         limits = [(honest, task.rules, DEFINITION_SHARE)]
     return lowest(scores, limits)

@@ -15,6 +15,8 @@ from penstock.detect.features import BUCKETS, Concepts, concepts_from, grams
 from penstock.detect.model import FINDINGS_MAX, INJECTION, WEIGHTS
 from penstock.detect.scorer import WINDOW_CHARACTERS, Model, windows
 
+WINDOW = WINDOW_CHARACTERS["tool_result"]
+
 ALONE = Detectors([INJECTION])  # phrases beside it would hide what it says
 NONE = Concepts(np.zeros(0, np.uint32), np.zeros(0, np.uint8))
 PROSE = "\n".join(str(value.__doc__) for value in vars(builtins).values())[:24_000]
@@ -61,25 +63,25 @@ def test_a_long_text_is_judged_by_its_windows() -> None:
     text = PROSE + order + PROSE
     (found,) = [f for f in ALONE.scan(text, "tool_result") if f.type == INJECTION]
     assert found.start < text.index(ORDER) < found.end
-    assert found.end - found.start <= 3 * WINDOW_CHARACTERS
+    assert found.end - found.start <= len(order) + 2 * WINDOW
 
 
 def test_windows_cover_every_character() -> None:
-    for length in (1, WINDOW_CHARACTERS, WINDOW_CHARACTERS + 1, 5000, 5001):
-        covered = {at for start, end in windows(length) for at in range(start, end)}
+    for length in (1, WINDOW, WINDOW + 1, 5000, 5001):
+        covered = {at for start, end in windows(length, WINDOW) for at in range(start, end)}
         assert covered == set(range(length))
 
 
 def test_the_score_of_a_text_is_the_sum_of_its_weights() -> None:
     """Two ways to the same number: the sum over features, and the window's running sums."""
     weights = (np.arange(BUCKETS) % 251 - 125).astype(np.int8)
-    model = Model(weights, 0.5, 0.25, 0.0)
+    model = Model(weights, 0.5, 0.25, 0.0, WINDOW)
     text = "Größe, 漢字 and the words of a sentence. " * 40
-    for start, end, score in model.scores(text[:WINDOW_CHARACTERS], NONE):
+    for start, end, score in model.scores(text[:WINDOW], NONE):
         total = sum(int(weights[b].sum(dtype=int)) for _, b in grams(text[start:end], NONE).groups)
         length = end - start
         assert score == pytest.approx(total * 0.5 * (length * 5) ** -0.5 + 0.25)
-    assert len(list(model.scores(text, NONE))) == len(windows(len(text)))
+    assert len(list(model.scores(text, NONE))) == len(windows(len(text), WINDOW))
 
 
 def test_a_stem_stands_for_all_words_that_begin_with_it_and_a_short_word_for_itself() -> None:

@@ -1,6 +1,6 @@
 """A text as hashed n-grams: what the injection model sees, in training and at work.
 
-Character 3- to 5-grams, word 1- to 3-grams, and the order of words with a meaning (see
+Character 3- and 5-grams, word 1- to 3-grams, and the order of words with a meaning (see
 ``Concepts``), each hashed to a bucket and standing at a place in the text. Everything is
 one numpy pass over the code points; nothing is kept of the text.
 """
@@ -21,6 +21,9 @@ WORD_LETTERS = 24
 STEM_LETTERS = 5
 # Words with a meaning count as neighbours up to this many words apart.
 CONCEPT_REACH = 8
+# Runs of characters that count: three are a stem or an ending, five a word. Four add nothing
+# that could be measured.
+CHARACTER_RUNS = (3, 5)
 # A meaning counts as that many n-grams: it is what carries over between languages.
 MEANING_WEIGHT = 3
 
@@ -129,12 +132,12 @@ def grams(text: str, concepts: Concepts) -> Grams:
         kinds.append((len(found), places))
 
     run = codes * _MULTIPLIER
-    for size in range(2, 6):
+    for size in range(2, CHARACTER_RUNS[-1] + 1):
         if len(codes) < size:
             break
         run = run[:-1] + codes[size - 1 :]
         run *= _MULTIPLIER
-        if size >= 3:
+        if size in CHARACTER_RUNS:
             add(run, size, None)
     places, words, stems = _words(codes, _inside(text, codes), text.isascii())
     if len(words):

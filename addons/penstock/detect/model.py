@@ -92,7 +92,7 @@ def _judged(view: View, name: str) -> Iterator[Finding]:
 def windows_over(text: str, zone: Zone) -> Iterator[tuple[int, int, float]]:
     """Windows whose score is over the zone's threshold, and by how much."""
     found = weights()
-    model = found.models["tool_definition" if zone == "tool_definition" else "user"]
+    model = found.models[zone]
     for base in range(0, len(text), PIECE_CHARACTERS):
         piece = text[base : base + PIECE_CHARACTERS]
         for start, end, score in model.scores(piece, found.concepts):

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from penstock.detect.features import MEANING_WEIGHT, Concepts, Grams, Places, grams
 from penstock.exchange import Zone
 
-# Characters of a window, in training and at work, and the step between two windows.
-WINDOW_CHARACTERS = 600
-STEP_CHARACTERS = 300
+# Characters of a window, in training and at work; the next one begins half a window later.
+# What a person writes is one thing; an order in what a tool returns is a sentence of it.
+WINDOW_CHARACTERS: dict[Zone, int] = {"user": 600, "tool_result": 200, "tool_definition": 600}
 # A shorter text is scored as if it were this long: three words prove nothing.
 LENGTH_FLOOR = 40
 FEATURES_PER_CHARACTER = 5
@@ -28,43 +28,45 @@ def window_scale(length: int) -> float:
     return float((max(length, LENGTH_FLOOR) * FEATURES_PER_CHARACTER) ** -0.5)
 
 
-def windows(length: int) -> list[tuple[int, int]]:
+def windows(length: int, size: int) -> list[tuple[int, int]]:
     """The windows of a text of ``length`` characters; the last one reaches its end."""
-    if length <= WINDOW_CHARACTERS:
+    if length <= size:
         return [(0, length)]
-    starts = range(0, length - STEP_CHARACTERS, STEP_CHARACTERS)
-    return [(start, min(length, start + WINDOW_CHARACTERS)) for start in starts]
-
-
-# Tool results are read by the model for users' texts: one trained on what tools return called
-# nine of ten honest package descriptions attacks.
-ZONES: tuple[Zone, ...] = ("user", "tool_definition")
+    step = size // 2
+    return [(start, min(length, start + size)) for start in range(0, length - step, step)]
 
 
 class Model:
     """int8 weights, the factor that makes them real, the bias, and what counts as a finding."""
 
-    __slots__ = ("bias", "factor", "threshold", "weights")
+    __slots__ = ("bias", "factor", "threshold", "weights", "window")
 
     def __init__(
-        self, weights: NDArray[np.int8], factor: float, bias: float, threshold: float
+        self,
+        weights: NDArray[np.int8],
+        factor: float,
+        bias: float,
+        threshold: float,
+        window: int = WINDOW_CHARACTERS["user"],
     ) -> None:
         self.weights = weights
         self.factor = factor
         self.bias = bias
         self.threshold = threshold
+        self.window = window
 
     def scores(self, text: str, concepts: Concepts) -> Iterator[tuple[int, int, float]]:
         """(start, end, score) of each window of ``text``."""
         found = grams(text, concepts)
-        sums = self._sums(found)
-        for start, end in windows(found.length):
-            total = sum(sums[start // STEP_CHARACTERS : -(-end // STEP_CHARACTERS)])
+        step = self.window // 2
+        sums = self._sums(found, step)
+        for start, end in windows(found.length, self.window):
+            total = sum(sums[start // step : -(-end // step)])
             yield start, end, total * self.factor * window_scale(end - start) + self.bias
 
-    def _sums(self, found: Grams) -> list[int]:
+    def _sums(self, found: Grams, step: int) -> list[int]:
         """The sum of the weights of each step's characters."""
-        starts = np.arange(0, max(1, found.length), STEP_CHARACTERS)
+        starts = np.arange(0, max(1, found.length), step)
         sums = np.zeros(len(starts), np.int32)
         gained = self.weights.take(found.buckets)
         at = 0
@@ -72,7 +74,7 @@ class Model:
             worth = gained[at : at + count]
             at += count
             if places is None:
-                reached = starts[: -(-count // STEP_CHARACTERS)]
+                reached = starts[: -(-count // step)]
                 sums[: len(reached)] += np.add.reduceat(worth, reached, dtype=np.int32)
             elif number < found.single:
                 sums += _by_step(worth, places, starts)
@@ -99,6 +101,12 @@ class Weights:
         with np.load(path) as data:
             self.concepts = Concepts(data["concept_keys"], data["concept_meanings"])
             self.models = {
-                str(zone): Model(data[f"{zone}.weights"], *data[f"{zone}.scale"].tolist())
-                for zone in ZONES
+                zone: Model(data[f"{zone}.weights"], *_scale(data[f"{zone}.scale"]), window)
+                for zone, window in WINDOW_CHARACTERS.items()
             }
+
+
+def _scale(values: NDArray[np.float64]) -> tuple[float, float, float]:
+    """Factor, bias and threshold of a model."""
+    factor, bias, threshold = values.tolist()
+    return factor, bias, threshold
