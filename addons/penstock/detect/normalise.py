@@ -11,23 +11,21 @@ import base64
 import re
 import unicodedata
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 import re2
 
+from penstock.detect.reading import RUN_CHARACTERS_MAX, RUNS_MAX, Decoded
+from penstock.detect.spelling import respelt
 from penstock.detect.view import View
 
 # base64 inside base64, percent inside JSON: two levels are seen in practice.
 DEPTH_MAX = 2
-# Shorter runs are words; longer ones are files, which only their beginning betrays.
+# Shorter runs are words.
 RUN_CHARACTERS_MIN = 24
-RUN_CHARACTERS_MAX = 64 * 1024
-# Readable runs and pieces looked into per text, 50 us each; behind them the text counts as
-# not judged. Windows of odd characters, before they are read as one.
-RUNS_MAX = 1_000
+# Windows of odd characters, before they are read as one.
 WINDOWS_MAX = 64
 # How far around an invisible or look-alike character a hidden value may reach.
 MASK_REACH = 400
@@ -72,26 +70,6 @@ _LOOK_ALIKES = str.maketrans(
 )
 
 
-@dataclass(slots=True, frozen=True)
-class Decoded:
-    """A hidden reading. ``origin[i]`` is the original index of the reading's character i
-    (one more entry for the end); None when the reading stands for ``span`` as a whole."""
-
-    text: str
-    span: tuple[int, int]
-    origin: Sequence[int] | None = None
-
-    def place(self, start: int, end: int) -> tuple[int, int]:
-        """Where in the original the reading's [start, end) stands."""
-        if self.origin is None:
-            return self.span
-        return self.origin[start], self.origin[end - 1] + self._width(end - 1)
-
-    def _width(self, at: int) -> int:
-        assert self.origin is not None
-        return max(1, self.origin[at + 1] - self.origin[at])
-
-
 def readings(view: View) -> Iterator[Decoded]:
     """The hidden readings of a text, at most ``RUNS_MAX`` of each kind; the view knows the rest."""
     text = view.text
@@ -103,6 +81,7 @@ def readings(view: View) -> Iterator[Decoded]:
         yield from _pieces(view, _PERCENT, _unpercent)
     if "\\u" in text:
         yield from _pieces(view, _ESCAPED, _unescape)
+    yield from respelt(view)
 
 
 def _masked(view: View) -> Iterator[Decoded]:

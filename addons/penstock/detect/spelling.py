@@ -1,0 +1,90 @@
+"""Words spelt so that no pattern sees them: l e t t e r s apart, d1g1ts for letters.
+
+Two more readings of a text (see ``normalise``): the first joins what stands letter by
+letter, the second writes letters where words upon words have digits in them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import re2
+
+from penstock.detect.reading import RUN_CHARACTERS_MAX, RUNS_MAX, Decoded
+from penstock.detect.view import View
+
+# Characters that stand alone, one after the other: fewer are a list, or initials.
+_APART = re2.compile(
+    rb"(?:^|\s)((?:[^\s]\s{1,4}){8,}[^\s])(?:\s|$)|((?:[^\s._*|-][._*|-](?: [._*|-]?)?){10,}\w)"
+)
+_LETTER_BY_LETTER = re.compile(r"(\S)(\s*)")
+_MARKED = re.compile(r"([^\s._*|-])([\s._*|-]*)")
+# So much of it must be letters: rows of numbers stand apart, too.
+LETTERS_SHARE_MIN = 0.6
+# Three words in a row that have both letters and digits that look like letters.
+_MIXED = r"[A-Za-z$@]*(?:[A-Za-z][013457$@]|[013457$@][A-Za-z]{2})[A-Za-z013457$@]*"
+_LEET = re2.compile(rf"(?:{_MIXED}(?: [a-z]{{1,12}})?[ ,.:;!?'\"]{{1,3}}){{3,}}".encode())
+# Whether there is any of either, in one pass: plain text needs no more (6 us per 4 KB).
+_ANY = re2.compile(_APART.pattern + b"|" + _LEET.pattern)
+_LETTERS = str.maketrans("013457$@", "oieastsa")
+# How far around such words the sentence is read with them.
+LEET_REACH = 160
+
+
+def respelt(view: View) -> Iterator[Decoded]:
+    """The readings of a text whose words are spelt oddly."""
+    if _ANY.search(view.data):
+        yield from _joined(view)
+        yield from _lettered(view)
+
+
+def _joined(view: View) -> Iterator[Decoded]:
+    for count, match in enumerate(_APART.finditer(view.data)):
+        group = 1 if match.span(1)[0] >= 0 else 2
+        low, high = (view.index(at) for at in match.span(group))
+        if count >= RUNS_MAX:
+            view.leave(low)
+            return
+        if high - low > RUN_CHARACTERS_MAX:
+            high = low + RUN_CHARACTERS_MAX
+            view.leave(high)
+        piece = view.text[low:high]
+        if sum(char.isalpha() for char in piece) * 2 >= LETTERS_SHARE_MIN * len(piece):
+            yield _together(piece, low, _LETTER_BY_LETTER if group == 1 else _MARKED)
+
+
+def _together(piece: str, base: int, pattern: re.Pattern[str]) -> Decoded:
+    """The letters without what separates them; a wider gap is the space between words."""
+    characters: list[str] = []
+    origin: list[int] = []
+    for match in pattern.finditer(piece):
+        characters.append(match[1])
+        origin.append(base + match.start())
+        if len(match[2]) > 1:
+            characters.append(" ")
+            origin.append(base + match.start(2))
+    origin.append(base + len(piece))
+    return Decoded("".join(characters), (base, base + len(piece)), origin)
+
+
+def _lettered(view: View) -> Iterator[Decoded]:
+    """Each stretch of such words and what stands around it; places stay what they are."""
+    done = 0
+    for count, match in enumerate(_LEET.finditer(view.data)):
+        start, end = (view.index(at) for at in match.span())
+        if count >= RUNS_MAX:
+            view.leave(start)
+            return
+        if start < done:
+            continue
+        low, high = max(0, start - LEET_REACH), min(len(view.text), end + LEET_REACH)
+        done = high
+        words = re.sub(r"\S+", _letters_for_digits, view.text[low:high])
+        yield Decoded(words, (low, high), range(low, high + 1))
+
+
+def _letters_for_digits(word: re.Match[str]) -> str:
+    """A word that has a letter, with letters only; a number stays a number."""
+    text = word.group()
+    return text.translate(_LETTERS) if any(char.isalpha() for char in text) else text
