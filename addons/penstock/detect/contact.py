@@ -8,6 +8,12 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from penstock.detect.nearby import bare, word_near
+from penstock.detect.nobody import (
+    MADE_UP_SCORE,
+    address_of_nobody,
+    line_of_a_company,
+    mailbox_of_nobody,
+)
 from penstock.detect.probe import Find, Probe
 from penstock.detect.values import words
 from penstock.detect.view import Pattern, View
@@ -22,9 +28,6 @@ _DOMAIN = re.compile(_DOMAIN_SOURCE)
 _LOCAL = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._%+'-")
 # "icon@2x.png" and "pkg@next.js" are files, not mail addresses.
 _NO_TOP_LEVEL = words("png jpg jpeg gif svg webp ico css js ts json html py md txt map min")
-# Domains that belong to nobody (RFC 2606, RFC 6761): found all the same, with little weight.
-_DOCUMENTED = re.compile(r"[@.]example\.(?:com|org|net)\Z|\.(?:example|test|invalid)\Z")
-MADE_UP_SCORE = 0.35
 # Fewer digits in a row count up by chance.
 COUNTING_MIN = 7
 _IPV4 = r"(?:[0-9]{1,3}\.){3}[0-9]{1,3}"
@@ -141,8 +144,8 @@ def _mail(view: View) -> Iterator[Finding]:
         while start < at and text[start] in ".-'":
             start += 1
         if domain is not None and start < at and _is_mail(text, start, at, domain.end()):
-            documented = _DOCUMENTED.search(text, at, domain.end()) is not None
-            score = MADE_UP_SCORE if documented else 0.95
+            nobody = mailbox_of_nobody(text[start:at], domain.group())
+            score = MADE_UP_SCORE if nobody else 0.95
             yield Finding("pii.email", start, domain.end(), score, "pii.email")
             done = domain.end()
         at = text.find("@", at + 1)
@@ -179,7 +182,7 @@ def _ipv4(view: View) -> Iterator[Finding]:
             if bare(text, start, end):  # handed over as a value: of interest, if of nobody
                 yield Finding("pii.ip", start, end, 0.4, "pii.ip")
         elif not _looks_like_a_version(text, start, end, parts):
-            made_up = counting("".join(parts))
+            made_up = counting("".join(parts)) or address_of_nobody(text[start:end])
             yield Finding("pii.ip", start, end, MADE_UP_SCORE if made_up else 0.8, "pii.ip")
 
 
@@ -269,6 +272,8 @@ def _phone(text: str, start: int, end: int, least: int, sure: float) -> Finding 
         return None
     if after in ".-" and text[end + 1 : end + 2].isdigit():
         return None
+    if line_of_a_company(text, start, end):
+        sure = MADE_UP_SCORE
     return Finding("pii.phone", start, end, sure, "pii.phone")
 
 
