@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from click.testing import CliRunner, Result
 
@@ -87,6 +89,77 @@ def test_sarif_has_the_parts_a_reader_needs(tmp_path: Path) -> None:
     assert result["ruleId"] == sarif_run["tool"]["driver"]["rules"][0]["id"]
     region = result["locations"][0]["physicalLocation"]["region"]
     assert (region["startLine"], region["startColumn"], region["endColumn"]) == (1, 1, 41)
+
+
+def closed(required: list[str], **properties: Any) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": required,
+        "additionalProperties": False,
+    }
+
+
+TEXT, COUNT = {"type": "string"}, {"type": "integer", "minimum": 1}
+REGION = closed([], startLine=COUNT, startColumn=COUNT, endLine=COUNT, endColumn=COUNT)
+PLACE = closed(
+    [],
+    artifactLocation=closed([], uri={"type": "string", "format": "uri-reference"}),
+    region=REGION,
+)
+RESULT = closed(
+    ["message"],
+    ruleId=TEXT,
+    level={"enum": ["none", "note", "warning", "error"]},
+    message=closed(["text"], text=TEXT),
+    locations={"type": "array", "items": closed([], physicalLocation=PLACE)},
+    rank={"type": "number", "minimum": -1, "maximum": 100},
+)
+RULE = closed(["id"], id=TEXT, shortDescription=closed(["text"], text=TEXT))
+# The part of the schema that OASIS publishes for SARIF 2.1.0 which the report makes use of.
+SARIF = closed(
+    ["version", "runs"],
+    **{"$schema": {"type": "string", "format": "uri"}},
+    version={"enum": ["2.1.0"]},
+    runs={
+        "type": "array",
+        "items": closed(
+            ["tool"],
+            tool=closed(
+                ["driver"],
+                driver=closed(
+                    ["name"],
+                    name={"type": "string", "minLength": 1},
+                    rules={"type": "array", "items": RULE, "uniqueItems": True},
+                ),
+            ),
+            columnKind={"enum": ["utf16CodeUnits", "unicodeCodePoints"]},
+            results={"type": "array", "items": RESULT},
+        ),
+    },
+)
+
+
+def test_sarif_keeps_to_its_schema(tmp_path: Path) -> None:
+    (tmp_path / "a file #1 é.txt").write_text(f"é\n{TOKEN} and olga@posta.lu\n" * 3)
+    document = json.loads(run("--format", "sarif", str(tmp_path)).stdout)
+    jsonschema.validate(document, SARIF)
+    uris = {
+        r["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
+        for r in document["runs"][0]["results"]
+    }
+    assert all(uri.endswith("a%20file%20%231%20%C3%A9.txt") for uri in uris)
+    assert len(document["runs"][0]["results"]) == 6
+
+
+def test_explain_shows_how_a_disguise_was_read(tmp_path: Path) -> None:
+    file = tmp_path / "a.txt"
+    file.write_text(base64.b64encode(f"the token is {TOKEN}".encode()).decode())
+    result = run("--explain", str(file))
+    assert "Read without its disguise: ghp… (40 characters)." in result.output
+    plain = run("--explain", given=TOKEN)
+    assert plain.exit_code == 1
+    assert "disguise" not in plain.output
 
 
 def test_nothing_found_is_exit_code_0_and_binaries_are_left_out(tmp_path: Path) -> None:

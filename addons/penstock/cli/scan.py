@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import quote
 
 import click
 
 if TYPE_CHECKING:
-    from penstock.detect import Detectors
     from penstock.exchange import Finding, Zone
+
+    Look = Callable[[str, Zone], list[Finding]]
 
 # A longer file is data, not something a person wrote; it is named on stderr and left out.
 FILE_BYTES_MAX = 32 * 1024 * 1024
@@ -37,23 +39,27 @@ DEFAULT_TYPES = ("secret", "pii", "injection", "tool_poisoning", "leakage")
 @click.option("--format", "shape", type=click.Choice(["human", "json", "sarif"]), default="human")
 @click.option("--find", "types", multiple=True, metavar="TYPE", help="Look for TYPE only.")
 @click.option("--explain", is_flag=True, help="Say for each finding which rule spoke, and why.")
+@click.option("--deep", is_flag=True, help="Ask detect-secrets' plug-ins, too (slower, more).")
 def command(
-    files: tuple[Path, ...], jsonl: bool, shape: str, types: tuple[str, ...], explain: bool
+    files: tuple[Path, ...],
+    jsonl: bool,
+    shape: str,
+    types: tuple[str, ...],
+    explain: bool,
+    deep: bool,
 ) -> None:
     """Scan FILES (folders are walked; - or nothing is stdin).
 
     Exit code 0: nothing found; 1: something found; 2: a file could not be read or TYPE is
     unknown. With --jsonl the exit code is 0 when every line could be read.
     """
-    from penstock.detect import Detectors
-
-    detectors = Detectors(_checked(types) or DEFAULT_TYPES)
+    look = _look(_checked(types) or DEFAULT_TYPES, deep)
     paths = files or (Path("-"),)
     if jsonl:
-        _lines(paths, detectors)
+        _lines(paths, look)
         return
     broken: list[str] = []
-    found = list(_scanned(paths, detectors, broken))
+    found = list(_scanned(paths, look, broken))
     if shape == "sarif":
         click.echo(json.dumps(_sarif(found), indent=1))
     elif shape == "json":
@@ -67,6 +73,25 @@ def command(
         raise SystemExit(2)
     if found:
         raise SystemExit(1)
+
+
+def _look(types: tuple[str, ...], deep: bool) -> Look:
+    """What finds: the detectors of ``types``, and detect-secrets after them if ``deep``."""
+    from penstock.detect import Detectors
+
+    detectors = Detectors(types)
+    if not deep:
+        return detectors.scan
+    from penstock.detect.deep import CANDIDATE, Missing, looked_at_again, plugins
+    from penstock.exchange import matches_type
+
+    if not matches_type(types, CANDIDATE):
+        return detectors.scan  # what the plug-ins know are secrets
+    try:
+        plugins()
+    except Missing as error:
+        raise click.UsageError(str(error)) from None
+    return lambda text, zone: looked_at_again(text, detectors.scan(text, zone))
 
 
 def _checked(types: tuple[str, ...]) -> tuple[str, ...]:
@@ -84,17 +109,17 @@ def _checked(types: tuple[str, ...]) -> tuple[str, ...]:
     return types
 
 
-def _lines(paths: tuple[Path, ...], detectors: Detectors) -> None:
+def _lines(paths: tuple[Path, ...], look: Look) -> None:
     """Design section 10: one line in, one line out, in order, flushed."""
     for path in paths:
         with sys.stdin.buffer if str(path) == "-" else path.open("rb") as stream:
             for number, line in enumerate(stream, 1):
                 if line.strip():
-                    sys.stdout.write(_answer(line, number, detectors) + "\n")
+                    sys.stdout.write(_answer(line, number, look) + "\n")
                     sys.stdout.flush()
 
 
-def _answer(line: bytes, number: int, detectors: Detectors) -> str:
+def _answer(line: bytes, number: int, look: Look) -> str:
     try:
         row = json.loads(line)
         text, zone = row["text"], row.get("zone", "user")
@@ -104,7 +129,7 @@ def _answer(line: bytes, number: int, detectors: Detectors) -> str:
         ) from None
     if not isinstance(text, str):
         raise click.ClickException(f'line {number}: "text" is no string')
-    findings = detectors.scan(text, cast("Zone", ZONES.get(zone, zone)))
+    findings = look(text, cast("Zone", ZONES.get(zone, zone)))
     return json.dumps(
         {
             "id": row.get("id"),
@@ -123,11 +148,11 @@ def _answer(line: bytes, number: int, detectors: Detectors) -> str:
 
 
 def _scanned(
-    paths: tuple[Path, ...], detectors: Detectors, broken: list[str]
+    paths: tuple[Path, ...], look: Look, broken: list[str]
 ) -> Iterator[tuple[str, str, Finding]]:
     for path in paths:
         for name, text in _texts(path, broken):
-            for finding in detectors.scan(text):
+            for finding in look(text, "user"):
                 yield name, text, finding
 
 
@@ -170,7 +195,10 @@ def _place(text: str, at: int) -> tuple[int, int]:
 
 
 def _shown(text: str, finding: Finding) -> str:
-    value = text[finding.start : finding.end]
+    return _masked(text[finding.start : finding.end])
+
+
+def _masked(value: str) -> str:
     head = value[:SHOWN_CHARACTERS] if len(value) > 4 * SHOWN_CHARACTERS else value[:1]
     return f"{head}… ({len(value)} characters)".replace("\n", " ")
 
@@ -181,9 +209,8 @@ def _human(name: str, text: str, finding: Finding, explain: bool) -> None:
         f"{name}:{line}:{column}: {finding.type} {_shown(text, finding)} score {finding.score:.2f}"
     )
     if explain:
-        from penstock.detect.describe import why
-
-        click.echo(f"    {why(finding)}")
+        for line_of_reasons in _reasons(text, finding):
+            click.echo(f"    {line_of_reasons}")
 
 
 def _row(name: str, text: str, finding: Finding, explain: bool) -> dict[str, Any]:
@@ -194,10 +221,19 @@ def _row(name: str, text: str, finding: Finding, explain: bool) -> dict[str, Any
         "detector": finding.detector, "shown": _shown(text, finding),
     }  # fmt: skip
     if explain:
-        from penstock.detect.describe import why
-
-        row["why"] = why(finding)
+        row["why"] = " ".join(_reasons(text, finding))
     return row
+
+
+def _reasons(text: str, finding: Finding) -> list[str]:
+    """Why it is a finding, and what was read where it stands in a disguise."""
+    from penstock.detect.describe import undisguised, why
+
+    hidden = undisguised(text, finding)
+    reasons = [f"{why(finding)}."]
+    if hidden is not None:
+        reasons.append(f"Read without its disguise: {_masked(hidden)}.")
+    return reasons
 
 
 def _sarif(found: list[tuple[str, str, Finding]]) -> dict[str, Any]:
@@ -216,7 +252,7 @@ def _sarif(found: list[tuple[str, str, Finding]]) -> dict[str, Any]:
             "startLine": line, "startColumn": column,
             "endLine": end_line, "endColumn": end_column,
         }  # fmt: skip
-        location = {"artifactLocation": {"uri": name}, "region": region}
+        location = {"artifactLocation": {"uri": quote(name)}, "region": region}
         results.append(
             {
                 "ruleId": finding.type,

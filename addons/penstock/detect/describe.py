@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from penstock.detect import Detectors
 from penstock.detect.calls import CALL_TYPES
 from penstock.detect.catalogue import all_probes
+from penstock.detect.normalise import DEPTH_MAX, readings
 from penstock.detect.rules import load
+from penstock.detect.view import View
 from penstock.exchange import Finding
 
 _FAMILIES = {
@@ -80,3 +83,21 @@ def why(finding: Finding) -> str:
 def _add(values: list[str], value: str) -> None:
     if value not in values:
         values.append(value)
+
+
+def undisguised(text: str, finding: Finding) -> str | None:
+    """What a finding says once base64, escapes or odd spelling are undone; None when it
+    stands there plainly. It is as secret as the finding: callers show its first characters.
+    """
+    return _undisguised(text, finding, DEPTH_MAX)
+
+
+def _undisguised(text: str, finding: Finding, depth: int) -> str | None:
+    detectors = Detectors([finding.type])
+    for reading in readings(View(text)) if depth else ():
+        for inner in detectors.scan(reading.text):
+            start, end = reading.place(inner.start, inner.end)
+            if start < finding.end and finding.start < end:
+                deeper = _undisguised(reading.text, inner, depth - 1)
+                return deeper or reading.text[inner.start : inner.end]
+    return None
