@@ -58,3 +58,18 @@ def test_a_credential_is_found_and_only_its_value(text: str, value: str) -> None
 )
 def test_code_templates_and_prose_are_no_credentials(text: str) -> None:
     assert SECRETS.scan(text) == []
+
+
+def test_a_vendors_name_inside_another_word_promises_nothing() -> None:
+    digest = "f15b5a04b0f6dc6073f6db0296e6ef2d8b8d1a22"
+    detectors = Detectors(["secret.meraki_key"])
+    assert detectors.scan(f"ReactNativeCameraKit: {digest}") == []
+    assert detectors.scan(f"merakiKey: {digest}")
+    assert detectors.scan(f"CISCO_MERAKI_KEY={digest}")
+    assert detectors.scan(f"myMerakiKey = '{digest}'")
+
+
+def test_a_token_that_only_counts_is_documentation() -> None:
+    detectors = Detectors(["secret.slack_token"])
+    assert detectors.scan("token: xoxp-1234567890") == []
+    assert detectors.scan("token: xoxp-1234567890-987654321-a8Kq2LmZ7")

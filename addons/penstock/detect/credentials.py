@@ -135,7 +135,7 @@ class _Finder:
         ):
             return None
         line_start = max(text.rfind("\n", 0, begin) + 1, begin - CONTEXT_REACH)
-        specific = self._specific(text[line_start:low].lower(), value)
+        specific = self._specific(text[line_start:low], value)
         if specific is not None:
             return Finding(specific, low, high, 0.85, specific)
         if promise is None:
@@ -151,7 +151,12 @@ class _Finder:
         judged = value[:JUDGED_CHARACTERS_MAX]
         if len(value) < SPECIFIC_CHARACTERS_MIN or placeholder(judged) or identifier(judged):
             return None
-        hits = [rule for word in self._vendors.findall(before) for rule in self._by_word[word]]
+        hits = [
+            rule
+            for match in self._vendors.finditer(before.lower())
+            if not _inside_a_word(before, match.start())
+            for rule in self._by_word[match.group()]
+        ]
         if not hits or entropy(value) < 2.8:
             return None
         digits = classes(value)[2]
@@ -194,6 +199,11 @@ def _operator(text: str, begin: int, start: int, joined: re.Match[str]) -> str:
 # How far before PASSWORD the statement it belongs to may begin.
 _SQL_REACH = 80
 _SQL_BEFORE = re.compile(r"(?:\b(?:user|role|login|with|encrypted|identified)\b[^;\n]*)$")
+
+
+def _inside_a_word(text: str, at: int) -> bool:
+    """``meraki`` in ``CameraKit``: the word goes on to the left, in small letters."""
+    return at > 0 and text[at - 1 : at + 1].isalpha() and text[at - 1 : at + 1].islower()
 
 
 def _kind(promise: Promise | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from penstock.detect.checks import CHECKS, STRUCTURE
@@ -11,6 +12,8 @@ from penstock.detect.rules import TokenRule
 from penstock.detect.view import Pattern, View
 from penstock.exchange import Finding
 
+# Nothing but digits that count, after the prefix: documentation.
+_COUNTING = re.compile(r"\A[A-Za-z]+[-_]1234567890?\Z")
 _FILLERS = ("xxxx", "XXXX", "****", "....", "EXAMPLEEXAMPLE", "____")
 
 
@@ -41,6 +44,8 @@ def _score(rule: TokenRule, text: str, start: int, end: int, low: int, high: int
     if rule.floor and any(filler in value for filler in _FILLERS):
         return None
     if rule.floor and entropy(value[-64:]) < rule.floor:
+        return None
+    if _COUNTING.search(value):
         return None
     score = STRUCTURE
     for name in rule.checks:
