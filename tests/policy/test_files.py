@@ -92,3 +92,16 @@ def test_without_the_extra_such_a_policy_does_not_load(
 def test_an_empty_list_of_types_does_not_load(tmp_path: Path) -> None:
     (problem,) = problems_of(tmp_path, "version: 1\nrules: [{id: f, deny: {blobs: []}}]")
     assert "can never refuse" in problem.message
+
+
+def test_on_the_loop_no_file_is_read(tmp_path: Path) -> None:
+    """A message of a WebSocket cannot wait for a reader: it is refused, and says why."""
+    policy = policy_of(tmp_path, "  - {id: f, deny: {find: [pii.email], in: [document]}}")
+    picture = f"data:image/jpeg;base64,{base64.b64encode(COMMENTED).decode()}"
+    for text, why in ((picture, "over plain HTTP only"), ("words", None)):
+        body = json.dumps({"model": "m", "input": text}).encode()
+        request = HttpRequest("POST", "https", "api.openai.com", 443, "/v1/responses", {}, body)
+        call = call_of(request, Caller(), "c0ffee")
+        said = look_into_files(policy, call, body, aside=False)
+        assert (why is None and said is None) or (why is not None and why in str(said))
+        assert not any(leaf.zone == "document" for leaf in call.exchange.leaves)
