@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +136,54 @@ def test_a_call_that_broke_off_leaves_nothing(tmp_path: Path, ca: TestCa) -> Non
             answer = it.call()
             assert b"of the second" in answer.body and b"secret" not in answer.raw
             time.sleep(0.3)
+
+
+def test_each_of_many_clients_gets_its_own_answer(tmp_path: Path, ca: TestCa) -> None:
+    """At once, some leaving in the middle: no answer goes astray, no socket stays."""
+
+    def echoes(connection: socket.socket, request: bytes, _number: int) -> bool:
+        said = json.loads(request.split(b"\r\n\r\n", 1)[1])["messages"][0]["content"]
+        connection.sendall(w.http(200, w.completion(f"<{said}>" + "x" * 5000)))
+        return True
+
+    wrong: list[str] = []
+    with world(tmp_path, ca, {ORIGINAL: echoes}, POLICY) as it:
+
+        def caller(number: int) -> None:
+            for turn in range(12):
+                text = f"caller {number} turn {turn}"
+                if (number + turn) % 5 == 0:
+                    with it.client() as client:
+                        body = {"model": "m", "messages": [{"role": "user", "content": text}]}
+                        client.post(ORIGINAL, "/v1/chat/completions", json.dumps(body).encode())
+                    continue
+                answer = it.call(text)
+                if answer.status != 200 or f"<{text}>".encode() not in answer.body:
+                    wrong.append(f"{text}: {answer.status} {answer.body[:60]!r}")
+
+        callers = [threading.Thread(target=caller, args=(number,)) for number in range(6)]
+        for one in callers:
+            one.start()
+        for one in callers:
+            one.join()
+        assert wrong == []
+        assert it.upstreams[ORIGINAL].connections < len(it.upstreams[ORIGINAL].requests)
+        upstream = f":{it.upstreams[ORIGINAL].port:04X}"
+        end = time.monotonic() + SECONDS
+        while held(it.proxy.process.pid, upstream) > KEPT_MAX_PER_KEY:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+
+
+def held(pid: int, remote: str) -> int:
+    """Sockets of a process to this port (proc(5): fd, net/tcp)."""
+    links = []
+    for one in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(OSError):  # closed meanwhile
+            links.append(str(one.readlink()))
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    nodes = {f"socket:[{row[9]}]" for row in rows if row[2].endswith(remote)}
+    return sum(link in nodes for link in links)
 
 
 # --------------------------------------------------------------------------- the pool itself
