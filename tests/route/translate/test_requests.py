@@ -301,7 +301,11 @@ def test_gemini_as_anthropic() -> None:
 def test_old_gemini_models_need_no_signature() -> None:
     """Only models that ask for one get one."""
     call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
-    turns = [*ASK, {"role": "assistant", "tool_calls": [call]}]
+    turns = [
+        *ASK,
+        {"role": "assistant", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c", "content": "ok"},
+    ]
     for model, signed in (("gemini-2.5-pro", False), ("gemini-3-pro", True)):
         found = translate(OPENAI, {"messages": turns}, Aim("gemini", model=model))
         assert isinstance(found, Translated)
@@ -498,6 +502,27 @@ def test_what_one_target_cannot_say(
 ) -> None:
     """A field the neutral form holds is still refused where the target has none."""
     assert named in refused(api, more, into)
+
+
+@pytest.mark.parametrize(
+    ("api", "call"),
+    [
+        (OPENAI, {"messages": [*ASK, {"role": "assistant", "content": "{"}], "max_tokens": 5}),
+        (ANTHROPIC, {"messages": [*ASK, {"role": "assistant", "content": "{"}], "max_tokens": 5}),
+        (GEMINI, {"contents": [{"role": "model", "parts": [{"text": "{"}]}]}),
+    ],
+)
+def test_words_the_model_is_to_go_on_with(api: str, call: dict[str, Any]) -> None:
+    """One format continues them, another answers them: that is not the same call."""
+    for into in ("openai", "anthropic", "gemini"):
+        found = translate(api, call, Aim(into, model="m", max_tokens=9))
+        assert isinstance(found, str) and "ends with the assistant" in found
+
+
+def test_an_empty_system_message_says_nothing() -> None:
+    """Some clients always send one; the target's format refuses an empty text."""
+    call = {"messages": [{"role": "system", "content": ""}, *ASK], "max_tokens": 5}
+    assert "system" not in made(OPENAI, call, "anthropic").document
 
 
 def test_a_failed_tool_reaches_those_who_can_be_told() -> None:

@@ -87,7 +87,8 @@ def _read_message(said: Conversation, fields: Fields) -> None:
     if role in ("system", "developer"):
         if said.turns:
             raise fields.refuse("role", f"'{role}' after the conversation has begun")
-        said.system += [text for text, _ in content_texts(fields, "content")]
+        # An empty text says nothing, and Anthropic's format refuses it.
+        said.system += [text for text, _ in content_texts(fields, "content") if text]
     elif role == "user":
         texts = content_texts(fields, "content")
         said.say("user", [Text(text, where) for text, where in texts], fields.where)

@@ -64,6 +64,7 @@ def translate(api: str, document: Any, aim: Aim) -> Translated | str:
         return f"{api} is not translated"
     try:
         said = _read(source, api, document)
+        _to_be_answered(said)
         said.model = aim.model or said.model
         body = _write(said, aim)
     except UntranslatableError as error:
@@ -79,6 +80,13 @@ def _read(source: Format, api: str, document: Any) -> Conversation:
     if source == "anthropic":
         return anthropic_request.read(document)
     return gemini_request.read(document, None, api == "google.stream_generate_content")
+
+
+def _to_be_answered(said: Conversation) -> None:
+    """Some formats go on with words the assistant has begun, others answer them anew."""
+    if said.turns and said.turns[-1].role == "assistant":
+        where = said.turns[-1].where
+        raise UntranslatableError(where, "the conversation ends with the assistant's own words")
 
 
 def _write(said: Conversation, aim: Aim) -> dict[str, Any]:
