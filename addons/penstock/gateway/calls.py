@@ -19,7 +19,7 @@ from penstock.proxy.call import LiveCall, new_id
 from penstock.proxy.govern import Govern
 from penstock.proxy.governance import Governance
 from penstock.proxy.judge import Judged, judge
-from penstock.proxy.mcp_promises import hold, keep_promises
+from penstock.proxy.mcp_promises import hear_cancelled, hold, keep_promises
 from penstock.proxy.offload import OFFLOADED_BYTES, ThreadState, offload
 from penstock.proxy.report import Report
 from penstock.proxy.settle import Settle
@@ -107,6 +107,7 @@ class Calls:
     def conclude(self, live: LiveCall) -> HttpAnswer | None:
         """Act on the decision: the refusal, or None."""
         with live.own_time():
+            hear_cancelled(self.governance, live)
             mcp = live.call.exchange.mcp
             if mcp is not None and mcp.tool is not None:
                 keep_promises(self.governance, live)

@@ -24,7 +24,7 @@ from penstock.policy.mcp_answer import McpAnswer
 from penstock.proxy.call import LiveCall, call_of
 from penstock.proxy.cut import cutting
 from penstock.proxy.governance import CallState, Governance
-from penstock.proxy.mcp_promises import hold, keep_promises
+from penstock.proxy.mcp_promises import hear_cancelled, hold, keep_promises
 from penstock.proxy.offload import OFFLOADED_BYTES, ThreadState, offload
 from penstock.proxy.worth_judging import worth_judging
 from penstock.wire import edits
@@ -131,8 +131,10 @@ class Govern:
         return made if made.changes() else None
 
     def act(self, live: LiveCall, flow: http.HTTPFlow) -> None:
-        if live.call.exchange.mcp is not None and live.call.exchange.mcp.tool is not None:
-            keep_promises(self.governance, live)
+        if live.call.exchange.mcp is not None:
+            hear_cancelled(self.governance, live)
+            if live.call.exchange.mcp.tool is not None:
+                keep_promises(self.governance, live)
         if live.decision.verdict == "deny":
             self.refuse(live, flow)
             return

@@ -96,6 +96,7 @@ class Governance:
         self.conversations = Conversations(keys.digest)
         self.memory = Memory()
         self.old_streams = OldStreams()
+        self.waiting: set[tuple[str, str, str, str]] = set()  # calls held for a person
         self.estimator = Estimator()
         self.board = Board()
         self.retries = RetryBudget()

@@ -18,7 +18,10 @@ from penstock.policy.refusals import policy_refusal, text
 from penstock.policy.rules.tools import server_url
 from penstock.proxy.call import LiveCall
 from penstock.proxy.governance import Governance
+from penstock.wire.loose import as_dict
 
+CANCELLED = "notifications/cancelled"
+CallKey = tuple[str, str, str, str]
 NAMES_MAX = 20  # argument names a person is shown
 NAME_CHARACTERS_MAX = 200  # longer ones are no names
 
@@ -61,14 +64,43 @@ async def hold(governance: Governance, live: LiveCall, gone: Callable[[], bool])
     """
     decision = live.decision
     put_up(governance, live)
-    answer = await governance.approvals.wait(decision.ticket, decision.hold_seconds, gone)
+    key = _call_key(live, live.call.exchange.mcp.ids[0] if live.call.exchange.mcp else None)
+    governance.waiting.add(key)
+
+    def over() -> bool:
+        return gone() or key not in governance.waiting
+
+    answer = await governance.approvals.wait(decision.ticket, decision.hold_seconds, over)
     decision.hold_seconds = 0
-    if gone():
+    left = over()
+    governance.waiting.discard(key)
+    if left:
         return False  # whoever comes back with the same call finds the person's answer
     if answer == "denied" and decision.refusal is not None:
         why = "a person was asked, and said no"
         decision.refusal = replace(decision.refusal, message=text(decision.refusal.rule, why, None))
     return answer == "approved"
+
+
+def hear_cancelled(governance: Governance, live: LiveCall) -> None:
+    """A client says that it does not wait any more: the call it held open is not made.
+
+    In the session era this is a message of its own, and the connection stays.
+    """
+    mcp = live.call.exchange.mcp
+    if governance.waiting and mcp is not None and CANCELLED in mcp.methods:
+        params = as_dict(as_dict(live.call.exchange.document).get("params"))
+        ident = params.get("requestId")
+        if isinstance(ident, str | int):
+            governance.waiting.discard(_call_key(live, ident))
+
+
+def _call_key(live: LiveCall, ident: str | int | None) -> CallKey:
+    """One request of one session of one caller; ids of different types are different."""
+    mcp = live.call.exchange.mcp
+    session = (mcp.session_id if mcp is not None else None) or ""
+    named = f"{type(ident).__name__}:{ident}"
+    return asker(live.call.caller), server_url(live.call), session, named
 
 
 def put_up(governance: Governance, live: LiveCall) -> None:
