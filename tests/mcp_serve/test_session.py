@@ -269,9 +269,9 @@ async def test_a_check_that_raises_is_a_decision(
 async def test_a_large_message_is_judged_aside(desk: Desks) -> None:
     """Beyond the bound for the loop the same rules hold."""
     it = desk(HIDDEN)
-    _, [sent] = await it.up(call("echo", text="a " * 100_000 + "ada@example.org"))
+    _, [sent] = await it.up(call("echo", text="Tea is warm. " * 8_000 + "ada@example.org"))
     assert b"ada@example.org" not in sent
-    words = [{"type": "text", "text": "b " * 100_000 + "bob@example.org"}]
+    words = [{"type": "text", "text": "Cups are here. " * 8_000 + "bob@example.org"}]
     [answer], _ = await it.down(result(1, content=words))
     assert b"bob@example.org" not in answer
 
