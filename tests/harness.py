@@ -30,6 +30,10 @@ from penstock.cli.demo.certificate import write_server_certificate
 START_SECONDS = 30
 PENSTOCK = (sys.executable, "-m", "penstock")
 
+# The first urlopen of a process keeps the proxy variables of that moment for good: a test that has
+# set them would send all later ones to a proxy that is gone. Admin addresses need none.
+urllib.request.install_opener(urllib.request.build_opener(urllib.request.ProxyHandler({})))
+
 
 @dataclass
 class Upstream:
