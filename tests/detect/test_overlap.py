@@ -110,4 +110,4 @@ def test_hostile_texts_take_linear_time_and_bounded_memory(monkeypatch: pytest.M
     monkeypatch.setattr(overlap, "PROMPTS_MAX", 2)
     for number in range(5):
         prompt_of(f"{PROMPT} {number}")
-    assert len(overlap._prompts) <= 3
+    assert len(overlap._prompts) == 2

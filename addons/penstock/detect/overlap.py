@@ -9,6 +9,7 @@ or a translation is not found. Time and memory are linear in the texts.
 from __future__ import annotations
 
 import re
+import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from hashlib import blake2b
@@ -57,17 +58,23 @@ class Prompt:
 
 
 _prompts: OrderedDict[bytes, Prompt] = OrderedDict()
+_lock = threading.Lock()  # large answers are judged in worker threads
 
 
 def prompt_of(text: str) -> Prompt:
     """The words of a prompt; remembered by the text's hash, as prompts come again and again."""
     key = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
-    known = _prompts.get(key)
-    if known is None:
-        known = _prompts[key] = Prompt(text)
-        if len(_prompts) > PROMPTS_MAX:
-            _prompts.pop(next(iter(_prompts)), None)
-    return known
+    with _lock:
+        known = _prompts.get(key)
+        if known is not None:
+            _prompts.move_to_end(key)
+            return known
+    made = Prompt(text)
+    with _lock:
+        _prompts[key] = made
+        while len(_prompts) > PROMPTS_MAX:
+            _prompts.popitem(last=False)
+    return made
 
 
 class OverlapScanner:
