@@ -168,6 +168,12 @@ class Handler(ProxyConnectionHandler):
 
     async def open_connection(self, command: commands.OpenConnection) -> None:
         """Connect to an upstream and read from it until it is over."""
+        try:
+            await self._open_connection(command)
+        finally:
+            self.runtime.upstreams.pop(command.connection, None)
+
+    async def _open_connection(self, command: commands.OpenConnection) -> None:
         server = command.connection
         data = server_hooks.ServerConnectionHookData(client=self.client, server=server)
         if not server.address:

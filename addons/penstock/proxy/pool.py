@@ -56,8 +56,9 @@ class Kept:
 
     async def released(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Its two ends, once nobody listens to it any more: a stream has one reader."""
-        if self.watch is not None:
-            await asyncio.wait([self.watch])
+        watch, self.watch = self.watch, None  # or each owner would remember all before it
+        if watch is not None:
+            await asyncio.wait([watch])
         return self.reader, self.writer
 
 
@@ -126,6 +127,7 @@ class Pool:
     async def _watch(self, one: Kept, owner: asyncio.Task[None]) -> None:
         """Wait for anything to happen on it, or for its time to be over: then it ends."""
         await asyncio.wait([owner])  # it is still reading
+        del owner
         one.free = True
         with contextlib.suppress(TimeoutError, OSError):
             async with asyncio.timeout(KEPT_SECONDS):

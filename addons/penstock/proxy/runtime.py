@@ -97,5 +97,5 @@ class Runtime:
     idle_since: WeakKeyDictionary[Connection, float] = field(default_factory=WeakKeyDictionary)
     run_hook: RunHook = _nothing
     pool: Pool = field(default_factory=Pool)
-    upstreams: WeakKeyDictionary[Connection, Any] = field(default_factory=WeakKeyDictionary)
+    upstreams: dict[Connection, Any] = field(default_factory=dict)  # open ones: their layers
     exchanges: WeakSet[Any] = field(default_factory=WeakSet)  # streams, running or just over
