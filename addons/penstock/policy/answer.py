@@ -173,12 +173,13 @@ class Reacting:
         return self.heeded(self.scanner.finish())
 
     def heeded(self, step: ScanStep) -> ScanStep:
-        texts = [one.text for one in step.replacements]
-        ending = next((text for text in texts if isinstance(text, Ending)), None)
+        if not step.replacements:
+            return step
         kept = [one for one in step.replacements if not isinstance(one.text, Kept)]
-        return ScanStep(
-            kept, step.settled, step.stop or (ending.refusal if ending is not None else None)
-        )
+        for one in kept:
+            if isinstance(one.text, Ending) and step.stop is None:
+                return ScanStep(kept, step.settled, one.text.refusal, before_stop=one.start)
+        return ScanStep(kept, step.settled, step.stop, step.before_stop)
 
 
 class Marking:
@@ -268,10 +269,10 @@ class Together:
 
     def merged(self, steps: list[ScanStep]) -> ScanStep:
         new = [one for step in steps for one in step.replacements]
-        settled = min(step.settled for step in steps)
+        settled = min(step.settled if step.stop is None else step.before_stop for step in steps)
         stop = next((step.stop for step in steps if step.stop is not None), None)
         if not new and not self.waiting:
-            return ScanStep([], settled, stop)
+            return ScanStep([], settled, stop, settled)
         waiting = [(one.start, one.end, one.text) for one in (*self.waiting, *new)]
         one_by_one = [Replacement(*change) for change in merge(waiting)]
         late = next((one for one in one_by_one if one.end > settled), None)
@@ -279,4 +280,4 @@ class Together:
             settled = min(settled, late.start)
         ready = [one for one in one_by_one if one.end <= settled]
         self.waiting = one_by_one[len(ready) :]
-        return ScanStep(ready, settled, stop)
+        return ScanStep(ready, settled, stop, settled)

@@ -43,12 +43,14 @@ class ScanStep:
 
     ``replacements`` are new since the last step, in order; ``settled`` is the absolute
     offset up to which text may leave (what stands before it never changes again);
-    ``stop`` ends the stream with a refusal.
+    ``stop`` ends the stream with a refusal: then nothing leaves any more but what stands
+    before ``before_stop``.
     """
 
     replacements: Sequence[Replacement] = field(default_factory=list)
     settled: int = 0
     stop: Refusal | None = None
+    before_stop: int = 0
 
 
 class ChannelScanner(Protocol):
@@ -76,6 +78,7 @@ class ChannelText:
         self._starts: list[int] = []  # of the replacements, raw, ascending
         self._replaced: list[tuple[int, int, str]] = []  # raw start, raw end, text as carried
         self._kept: StringIO | None = StringIO()
+        self._unseen: list[str] = []  # pieces, as the scanner will see them
         self._waiting = ""  # an inner escape whose end has not come yet
         self._view_length = 0
         self._escape_views: list[int] = []  # view index of each inner escape
@@ -83,6 +86,11 @@ class ChannelText:
 
     def feed(self, text: str) -> None:
         """Take a piece; ``settled`` says afterwards what may leave."""
+        self.gather(text)
+        self.look()
+
+    def gather(self, text: str) -> None:
+        """Take a piece that is looked at later."""
         self.raw_length += len(text)
         if self._kept is not None:
             self._kept.write(text)
@@ -92,7 +100,14 @@ class ChannelText:
         if not view.isascii():
             view = _SURROGATE.sub("\ufffd", view)
         self._view_length += len(view)
-        self._take(self.scanner.feed(view))
+        self._unseen.append(view)
+
+    def look(self) -> None:
+        """Show the scanner what came since the last look; ``settled`` says what may leave."""
+        if self._unseen:
+            view = self._unseen[0] if len(self._unseen) == 1 else "".join(self._unseen)
+            self._unseen.clear()
+            self._take(self.scanner.feed(view))
 
     def finish(self) -> None:
         """The text is over: all of it is settled."""
@@ -100,9 +115,10 @@ class ChannelText:
             return
         self.closed = True
         if self._waiting:
-            rest, self._waiting = self._waiting, ""
-            self._view_length += len(rest)
-            self._take(self.scanner.feed(rest))
+            self._unseen.append(self._waiting)
+            self._view_length += len(self._waiting)
+            self._waiting = ""
+        self.look()
         self._take(self.scanner.finish())
         self.settled = self.raw_length
 
@@ -136,7 +152,9 @@ class ChannelText:
             self._replaced.append((start, self._raw(change.end), text))
         if len(self._starts) > MAX_REPLACEMENTS:
             self.problem = f"more than {MAX_REPLACEMENTS} replacements in one text"
-        self.settled = max(self.settled, self._raw(min(step.settled, self._view_length)))
+        settled = step.settled if step.stop is None else step.before_stop
+        if self.stop is None:
+            self.settled = max(self.settled, self._raw(min(settled, self._view_length)))
         self.stop = self.stop or step.stop
 
     def _raw(self, view: int) -> int:

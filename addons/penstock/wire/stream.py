@@ -27,6 +27,9 @@ __all__ = ["AnswerStream", "ChannelScanner", "Replacement", "ScanStep"]
 # memory besides its bytes, so 10 KB that come letter by letter are 8 MiB.
 MAX_HELD_BYTES = 16 * 1024 * 1024
 HELD_EVENT_BYTES = 600
+# Events looked at together: enough of them that a look costs each next to nothing, and few
+# enough that what waits meanwhile stays small.
+LOOK_EVENTS = 256
 # Channels of one answer: choices times fields; provider streams stay below 100.
 MAX_CHANNELS = 10_000
 # A decoded answer stream; more than any context window can hold.
@@ -77,6 +80,7 @@ class AnswerStream:
             self._open_decoder(coding)
         self.decoded = self._decoder is not None and not self._passes
         self._channels: dict[Channel, ChannelText | None] = {}
+        self._fed: dict[int, ChannelText] = {}  # texts that have grown since they were looked at
         self._queue: deque[Held] = deque()
         self._coming: deque[Frame] = deque()  # of this feed, not yet taken
         self._out: list[bytes] = []  # of this feed, ready to leave
@@ -95,17 +99,21 @@ class AnswerStream:
             self._whole = None if self._parser.pending else self._answer.events
             for frame in self._parser.feed(plain):
                 self._look(frame)
+            self._settle([])
             return self._given_up(data) if self._parser.problem else [data]
         calm = not self._queue and not self._parser.pending and not self.decoded
         before = self.edited
         out: list[bytes] = []
         self._out = out
         self._coming.extend(self._parser.feed(plain))
-        while self._coming:
-            self._take(self._coming[0], out)
-            self._coming.popleft()
-            if self.stopped:
-                return out
+        try:
+            while self._coming and self.stopped is None:
+                self._take(self._coming[0], out)
+                self._coming.popleft()
+        finally:
+            self._settle(out)
+        if self.stopped:
+            return out
         if self._parser.problem:
             return self._unreadable(out, data)
         if calm and self.edited == before and not self._queue and not self._parser.pending:
@@ -124,6 +132,7 @@ class AnswerStream:
                     self._look(frame)
                 elif not self._is_fragment(frame):
                     self._take(frame, out)
+            self._settle(out)
             if not self.stopped:
                 self._finish_channels(out)
                 self._release(out)
@@ -201,7 +210,10 @@ class AnswerStream:
             self.edited += 1
             return
         pieces = [piece for delta in deltas if (piece := self._scan(delta)) is not None]
+        for piece in pieces:
+            self._fed[id(piece.text)] = piece.text
         if self._answer.complete and self._channels:
+            self._settle(out)
             self._finish_channels(out)
             if self.stopped:
                 return
@@ -211,9 +223,18 @@ class AnswerStream:
             return
         self._queue.append(Held(frame, pieces))
         self._held_bytes += len(frame.raw) + HELD_EVENT_BYTES
+        if len(self._queue) % LOOK_EVENTS == 0:
+            self._settle(out)
+
+    def _settle(self, out: list[bytes]) -> None:
+        """Show the scanners what came, all of it at once, and send what they let go."""
+        fed = list(self._fed.values())
+        self._fed.clear()
+        for text in fed:
+            text.look()
         self._release(out)
         if self.stopped is None:
-            self._heed(pieces, out)
+            self._heed(fed, out)
         if self.stopped is None and self._held_bytes > MAX_HELD_BYTES:
             self._fail(f"more than {MAX_HELD_BYTES >> 20} MiB held for one candidate", out)
 
@@ -231,7 +252,7 @@ class AnswerStream:
                 return None
         start = text.raw_length
         if delta.text:
-            text.feed(delta.text)
+            text.gather(delta.text)
         if delta.last:
             text.finish()
         return Piece(text, start, text.raw_length, delta)
@@ -281,25 +302,23 @@ class AnswerStream:
             held = queue[0]
             for piece in held.pieces:
                 text = piece.text
-                if text.stop is not None:
-                    return self._stop(text.stop, out)
-                if text.problem is not None:
+                if text.problem is not None and text.stop is None:
                     return self._fail(text.problem, out)
                 if piece.end > text.settled:
-                    return None
+                    return None if text.stop is None else self._stop(text.stop, out)
             out.append(self._edited(held))
             queue.popleft()
             self._held_bytes -= len(held.frame.raw) + HELD_EVENT_BYTES
             self._answer.events_sent += held.frame.data is not None
         return None
 
-    def _heed(self, pieces: list[Piece], out: list[bytes]) -> None:
+    def _heed(self, texts: list[ChannelText], out: list[bytes]) -> None:
         """Stop at once, whatever is still held before the event that asks for it."""
-        for piece in pieces:
-            if piece.text.stop is not None:
-                return self._stop(piece.text.stop, out)
-            if piece.text.problem is not None and self.problem is None:
-                return self._fail(piece.text.problem, out)
+        for text in texts:
+            if text.stop is not None:
+                return self._stop(text.stop, out)
+            if text.problem is not None and self.problem is None:
+                return self._fail(text.problem, out)
         return None
 
     def _edited(self, held: Held) -> bytes:
