@@ -75,21 +75,29 @@ class Detectors:
         """What this selection looks for; the stream scanner derives its automaton from it."""
         return (*self._probes.probes, *self._custom)
 
-    def scan(self, text: str, zone: Zone = "user") -> list[Finding]:
-        """Sorted findings, no two of a kind overlapping; offsets are string indices."""
-        return self._scan(text, zone, 0)
+    @property
+    def models(self) -> frozenset[str]:
+        """Which of them score a text as a whole."""
+        return self._probes.models
 
-    def _scan(self, text: str, zone: Zone, depth: int) -> list[Finding]:
+    def scan(self, text: str, zone: Zone = "user", models: bool = True) -> list[Finding]:
+        """Sorted findings, no two of a kind overlapping; offsets are string indices.
+
+        Without ``models`` only patterns are asked: of a text that was scored shortly before.
+        """
+        return self._scan(text, zone, 0, models)
+
+    def _scan(self, text: str, zone: Zone, depth: int, models: bool) -> list[Finding]:
         view = View(text, zone)
         found = [
             finding
-            for probe in (*self._probes.hits(view.data), *self._custom)
+            for probe in (*self._probes.hits(view.data, models), *self._custom)
             for finding in probe.find(view)
             if matches_type(self.wanted, finding.type)
         ]
         if depth < DEPTH_MAX:
             for reading in readings(view):
-                for finding in self._scan(reading.text, zone, depth + 1):
+                for finding in self._scan(reading.text, zone, depth + 1, models):
                     start, end = reading.place(finding.start, finding.end)
                     found.append(replace(finding, start=start, end=end))
         if view.unjudged is not None and view.unjudged < len(text):

@@ -119,8 +119,8 @@ def codes_of(text: str) -> Integers:
     return codes
 
 
-def grams(text: str, concepts: Concepts) -> Grams:
-    """The features of ``text`` with their places."""
+def grams(text: str, concepts: Concepts | None) -> Grams:
+    """The features of ``text`` with their places; without concepts no words' meanings."""
     codes = codes_of(text)
     hashes: list[Integers] = []
     salts: list[int] = []
@@ -149,7 +149,8 @@ def grams(text: str, concepts: Concepts) -> Grams:
             run += words[size - 1 :]
             add(run, 11 + size, places[: len(run)])
     single = len(kinds)
-    for number, (told, order) in enumerate(_meanings(places, words, stems, concepts)):
+    meanings = [] if concepts is None else _meanings(places, words, stems, concepts)
+    for number, (told, order) in enumerate(meanings):
         add(order, 32 + number if number else 31, told)
     return Grams(len(codes), _buckets(hashes, salts), kinds, single)
 

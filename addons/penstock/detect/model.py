@@ -21,6 +21,7 @@ from penstock.detect.view import View
 from penstock.exchange import Finding, Zone
 
 if TYPE_CHECKING:
+    from penstock.detect.features import Grams
     from penstock.detect.scorer import Weights
 
 WEIGHTS = DATA / "injection.npz"
@@ -75,7 +76,7 @@ def _judged(view: View, name: str) -> Iterator[Finding]:
         return
     low = high = count = 0
     best = 0.0
-    for start, end, margin in windows_over(view.text, view.zone):
+    for start, end, margin in _windows_over(view):
         if high and start <= high:
             high, best = end, max(best, margin)
             continue
@@ -89,15 +90,29 @@ def _judged(view: View, name: str) -> Iterator[Finding]:
         yield Finding(name, low, high, certainty(best), name)
 
 
-def windows_over(text: str, zone: Zone) -> Iterator[tuple[int, int, float]]:
+def _windows_over(view: View) -> Iterator[tuple[int, int, float]]:
     """Windows whose score is over the zone's threshold, and by how much."""
-    found = weights()
-    model = found.models[zone]
-    for base in range(0, len(text), PIECE_CHARACTERS):
-        piece = text[base : base + PIECE_CHARACTERS]
-        for start, end, score in model.scores(piece, found.concepts):
+    model = weights().models[view.zone]
+    for base, found in features(view):
+        for start, end, score in model.scores_of(found):
             if score >= model.threshold:
                 yield base + start, base + end, score - model.threshold
+
+
+def features(view: View) -> Iterator[tuple[int, Grams]]:
+    """The features of a text, piece by piece, and where each begins; words' meanings where the
+    zone's model knows them. All models of a text of one piece share them."""
+    from penstock.detect.features import grams
+
+    if view.features is not None:
+        yield 0, view.features
+        return
+    concepts = weights().concepts if view.zone in FOUND else None
+    for base in range(0, len(view.text), PIECE_CHARACTERS):
+        found = grams(view.text[base : base + PIECE_CHARACTERS], concepts)
+        if len(view.text) <= PIECE_CHARACTERS:
+            view.features = found
+        yield base, found
 
 
 def certainty(margin: float) -> float:

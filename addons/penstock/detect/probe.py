@@ -68,14 +68,16 @@ class ProbeSet:
             grouped[probe.group].append(probe)
         self._short = tuple(grouped.pop("short", ()))
         self._always = tuple(grouped.pop("always", ()))
+        self.models = frozenset(probe.name for probe in self._always)
         self._first = tuple(grouped.pop("literal", ()))
         self._words = _Group(grouped.pop("words", ()))
         self._phrases = _Phrases(grouped.pop("phrases", ()))
         self._gated = [_Group(members) for members in grouped.values()]
         self._set = _automaton([*map(_sign, self._first), *(GATES[group] for group in grouped)])
 
-    def hits(self, data: bytes) -> list[Probe]:
-        """The probes that could find something in ``data`` (UTF-8)."""
+    def hits(self, data: bytes, models: bool = True) -> list[Probe]:
+        """The probes that could find something in ``data`` (UTF-8); those that are in no set
+        (the models) only if asked for."""
         found: list[Probe] = []
         first = self._first
         for index in self._set.Match(data) or ():
@@ -84,7 +86,8 @@ class ProbeSet:
             else:
                 found += self._gated[index - len(first)].hits(data)
         found += self._phrases.hits(data)
-        found += self._always
+        if models:
+            found += self._always
         found += self._words.hits(data)
         if self._short and len(data) <= 4 * SHORT_CHARACTERS_MAX:
             found += self._short

@@ -57,20 +57,23 @@ class Model:
 
     def scores(self, text: str, concepts: Concepts) -> Iterator[tuple[int, int, float]]:
         """(start, end, score) of each window of ``text``."""
-        found = grams(text, concepts)
+        return self.scores_of(grams(text, concepts))
+
+    def scores_of(self, found: Grams, meanings: bool = True) -> Iterator[tuple[int, int, float]]:
+        """The same of a text whose features are known; without those of words' meanings."""
         step = self.window // 2
-        sums = self._sums(found, step)
+        sums = self._sums(found, len(found.kinds) if meanings else found.single, step)
         for start, end in windows(found.length, self.window):
             total = sum(sums[start // step : -(-end // step)])
             yield start, end, total * self.factor * window_scale(end - start) + self.bias
 
-    def _sums(self, found: Grams, step: int) -> list[int]:
-        """The sum of the weights of each step's characters."""
+    def _sums(self, found: Grams, kinds: int, step: int) -> list[int]:
+        """The sum of the weights of each step's characters, of the first kinds of features."""
         starts = np.arange(0, max(1, found.length), step)
         sums = np.zeros(len(starts), np.int32)
         gained = self.weights.take(found.buckets)
         at = 0
-        for number, (count, places) in enumerate(found.kinds):
+        for number, (count, places) in enumerate(found.kinds[:kinds]):
             worth = gained[at : at + count]
             at += count
             if places is None:

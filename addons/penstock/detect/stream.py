@@ -23,6 +23,9 @@ CONTEXT_CHARACTERS = 256
 # the rest of it is swallowed.
 HELD_CHARACTERS_MAX = 32 * 1024
 
+# A model scores the context again when that much has been added to it, and at the text's end.
+SCORED_CHARACTERS = 128
+
 Replace = Callable[[Finding, str], str]
 
 
@@ -58,8 +61,8 @@ class Scanner:
     """One growing text. Feed pieces; replacements refer to the original text's offsets."""
 
     __slots__ = (
-        "_context", "_detectors", "_held", "_let_go", "_live", "_offset", "_replace", "_swallow",
-        "_zone",
+        "_context", "_detectors", "_held", "_let_go", "_live", "_offset", "_replace", "_scored",
+        "_swallow", "_zone",
     )  # fmt: skip
 
     def __init__(self, detectors: Detectors, replace: Replace, zone: Zone) -> None:
@@ -70,6 +73,7 @@ class Scanner:
         self._context = ""  # settled text, as it was, that detectors may still look at
         self._held = ""  # text that has not left yet
         self._offset = 0  # absolute offset of the first held character
+        self._scored = 0  # absolute offset up to which the models have seen the text
         self._let_go = False  # what left last was still live: too long to be held
         self._swallow = False  # inside a secret longer than what may be held
 
@@ -100,14 +104,23 @@ class Scanner:
         """No more text comes: judge what is held as it stands, and let it go."""
         replacements = self._swallowed() if self._swallow else []
         whole = self._context + self._held
-        return self._settle(whole, len(self._context), len(whole), replacements, False)
+        return self._settle(whole, len(self._context), len(whole), replacements, False, True)
 
     def _settle(
-        self, whole: str, before: int, limit: int, replacements: list[Replacement], full: bool
+        self,
+        whole: str,
+        before: int,
+        limit: int,
+        replacements: list[Replacement],
+        full: bool,
+        last: bool = False,
     ) -> ScanStep:
-        if limit <= before:
+        scored = last or self._offset + limit - before - self._scored >= SCORED_CHARACTERS
+        if limit <= before and not (last and self._scored < self._offset):
             return ScanStep(replacements, self._offset)
-        findings = self._detectors.scan(whole, self._zone)
+        findings = self._detectors.scan(whole, self._zone, scored)
+        if scored:
+            self._report(findings, whole, before)
         for finding in reversed(findings):
             if finding.start < limit < finding.end:
                 limit = max(before, finding.start)  # it reaches into what is still live
@@ -121,7 +134,17 @@ class Scanner:
         self._context = whole[max(0, limit - CONTEXT_CHARACTERS) : limit]
         self._held = whole[limit:]
         self._offset = base + limit
+        if scored:
+            self._scored = self._offset
         return ScanStep(replacements, self._offset)
+
+    def _report(self, findings: list[Finding], whole: str, before: int) -> None:
+        """Say what models found in text that has left since they were asked last: it is
+        reported, not cut out."""
+        seen = self._scored - self._offset + before
+        for finding in findings:
+            if seen < finding.end <= before and finding.detector in self._detectors.models:
+                self._replace(finding, whole[finding.start : finding.end])
 
     def _swallowed(self) -> list[Replacement]:
         """Take the rest of an overlong secret out: up to white space that ends it, or a dash

@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from functools import cache
 from typing import TYPE_CHECKING
 
-from penstock.detect.model import CHARACTERS_MIN, FINDINGS_MAX, PIECE_CHARACTERS, certainty
+import re2
+
+from penstock.detect.model import CHARACTERS_MIN, FINDINGS_MAX, certainty, features
 from penstock.detect.probe import Probe
 from penstock.detect.rules import DATA
 from penstock.detect.view import View
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
 WEIGHTS = DATA / "toxicity.npz"
 TOXICITY = "toxicity.model"
-_WORDS = r"[A-Za-z]{3}|[^\x00-\x7f]"
+_WORDS = re2.compile(rb"[A-Za-z]{3}|[^\x00-\x7f]")
 
 
 @cache
@@ -48,18 +50,17 @@ def without_concepts() -> Concepts:
 
 def toxicity_probes() -> list[Probe]:
     """The model as a detector; never held back in a stream."""
-    return [Probe(TOXICITY, (TOXICITY,), _WORDS, _find, "phrases", _WORDS, live="")]
+    return [Probe(TOXICITY, (TOXICITY,), "", _find, "always", live="")]
 
 
 def _find(view: View) -> Iterator[Finding]:
-    if len(view.text) < CHARACTERS_MIN:
+    if len(view.text) < CHARACTERS_MIN or _WORDS.search(view.data) is None:
         return
-    weights, concepts = model()
+    weights, _ = model()
     low = high = count = 0
     best = 0.0
-    for base in range(0, len(view.text), PIECE_CHARACTERS):
-        piece = view.text[base : base + PIECE_CHARACTERS]
-        for start, end, score in weights.scores(piece, concepts):
+    for base, found in features(view):
+        for start, end, score in weights.scores_of(found, meanings=False):
             margin = score - weights.threshold
             if margin < 0:
                 continue

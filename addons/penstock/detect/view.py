@@ -7,10 +7,14 @@ nothing is computed; otherwise offsets are counted forward from the last one ask
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import re2
 
 from penstock.exchange import Zone
+
+if TYPE_CHECKING:
+    from penstock.detect.features import Grams
 
 # Candidates of one probe in one text. Honest text has some ten per KB of code; hostile text
 # could hold one per character, and each may cost 0.2 ms. What lies behind them is reported
@@ -22,7 +26,7 @@ _ASCII = bytes(range(128))
 class View:
     """A text under scan. ``data`` is its UTF-8 form; lone surrogates survive as bytes."""
 
-    __slots__ = ("_byte", "_index", "ascii", "data", "text", "unjudged", "zone")
+    __slots__ = ("_byte", "_index", "ascii", "data", "features", "text", "unjudged", "zone")
 
     def __init__(self, text: str, zone: Zone = "user") -> None:
         self.text = text
@@ -30,6 +34,7 @@ class View:
         self.ascii = text.isascii()
         self.data = text.encode("utf-8", "surrogatepass")
         self.unjudged: int | None = None  # from here on, something was left unread
+        self.features: Grams | None = None  # what models see of it, once one has looked
         self._byte = 0  # the last byte offset asked for, and its string index
         self._index = 0
 

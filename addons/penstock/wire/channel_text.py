@@ -74,6 +74,7 @@ class ChannelText:
         self.stop: Refusal | None = None
         self.problem: str | None = None
         self.closed = False
+        self.is_changed = False  # something was replaced in it
         self.whole = False  # came in one piece, as a total
         self._starts: list[int] = []  # of the replacements, raw, ascending
         self._replaced: list[tuple[int, int, str]] = []  # raw start, raw end, text as carried
@@ -92,6 +93,14 @@ class ChannelText:
     def gather(self, text: str) -> None:
         """Take a piece that is looked at later."""
         self.raw_length += len(text)
+        self._unseen.append(text)
+
+    def look(self) -> None:
+        """Show the scanner what came since the last look; ``settled`` says what may leave."""
+        if not self._unseen:
+            return
+        text = self._unseen[0] if len(self._unseen) == 1 else "".join(self._unseen)
+        self._unseen.clear()
         if self._kept is not None:
             self._kept.write(text)
             if self.raw_length > MAX_KEPT_CHARACTERS:
@@ -100,30 +109,24 @@ class ChannelText:
         if not view.isascii():
             view = _SURROGATE.sub("\ufffd", view)
         self._view_length += len(view)
-        self._unseen.append(view)
-
-    def look(self) -> None:
-        """Show the scanner what came since the last look; ``settled`` says what may leave."""
-        if self._unseen:
-            view = self._unseen[0] if len(self._unseen) == 1 else "".join(self._unseen)
-            self._unseen.clear()
-            self._take(self.scanner.feed(view))
+        self._take(self.scanner.feed(view))
 
     def finish(self) -> None:
         """The text is over: all of it is settled."""
         if self.closed:
             return
         self.closed = True
-        if self._waiting:
-            self._unseen.append(self._waiting)
-            self._view_length += len(self._waiting)
-            self._waiting = ""
         self.look()
+        if self._waiting:
+            rest, self._waiting = self._waiting, ""
+            self._view_length += len(rest)
+            self._take(self.scanner.feed(rest))
         self._take(self.scanner.finish())
         self.settled = self.raw_length
 
     def repeats(self, text: str) -> bool:
         """True when ``text`` is this channel's text, from its beginning on."""
+        self.look()
         return self._kept is not None and self._kept.getvalue().startswith(text)
 
     def replaced(self, start: int, end: int) -> list[tuple[int, int, str]]:
@@ -148,6 +151,7 @@ class ChannelText:
         for change in step.replacements:
             start = self._raw(change.start)
             text = escape(change.text) if self.nested else change.text
+            self.is_changed = True
             self._starts.append(start)
             self._replaced.append((start, self._raw(change.end), text))
         if len(self._starts) > MAX_REPLACEMENTS:

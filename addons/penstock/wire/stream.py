@@ -209,9 +209,12 @@ class AnswerStream:
         if self._hide is not None and self._hide(document):
             self.edited += 1
             return
-        pieces = [piece for delta in deltas if (piece := self._scan(delta)) is not None]
-        for piece in pieces:
-            self._fed[id(piece.text)] = piece.text
+        pieces = []
+        for delta in deltas:
+            piece = self._scan(delta)
+            if piece is not None:
+                pieces.append(piece)
+                self._fed[id(piece.text)] = piece.text
         if self._answer.complete and self._channels:
             self._settle(out)
             self._finish_channels(out)
@@ -306,10 +309,12 @@ class AnswerStream:
                     return self._fail(text.problem, out)
                 if piece.end > text.settled:
                     return None if text.stop is None else self._stop(text.stop, out)
-            out.append(self._edited(held))
+            frame, changed = held.frame, held.changed()
             queue.popleft()
-            self._held_bytes -= len(held.frame.raw) + HELD_EVENT_BYTES
-            self._answer.events_sent += held.frame.data is not None
+            out.append(frame.raw if changed is None else changed)
+            self.edited += changed is not None
+            self._held_bytes -= len(frame.raw) + HELD_EVENT_BYTES
+            self._answer.events_sent += frame.data is not None
         return None
 
     def _heed(self, texts: list[ChannelText], out: list[bytes]) -> None:
@@ -320,11 +325,6 @@ class AnswerStream:
             if text.problem is not None and self.problem is None:
                 return self._fail(text.problem, out)
         return None
-
-    def _edited(self, held: Held) -> bytes:
-        changed = held.changed()
-        self.edited += changed is not None
-        return held.frame.raw if changed is None else changed
 
     def stop(self, refusal: Refusal) -> list[bytes]:
         """End the stream now, for a reason outside of it: the API's own last words."""
