@@ -19,7 +19,7 @@ import re2
 
 from penstock.detect.reading import RUN_CHARACTERS_MAX, RUNS_MAX, Decoded
 from penstock.detect.spelling import respelt
-from penstock.detect.view import View
+from penstock.detect.view import LOCKED_BYTES_MAX, View
 
 # base64 inside base64, percent inside JSON: two levels are seen in practice.
 DEPTH_MAX = 2
@@ -75,13 +75,19 @@ def readings(view: View) -> Iterator[Decoded]:
     text = view.text
     if not view.ascii and _PERHAPS_ODD.search(view.beyond) and _ODD.search(view.data):
         yield from _masked(view)
-    if view.data.translate(_RUN_MAP).find(_RUN_SHAPE) >= 0:
+    if _has_run(view.data):
         yield from _runs(view)
     if "%" in text:
         yield from _pieces(view, _PERCENT, _unpercent)
     if "\\u" in text:
         yield from _pieces(view, _ESCAPED, _unescape)
     yield from respelt(view)
+
+
+def _has_run(data: bytes) -> bool:
+    if len(data) > LOCKED_BYTES_MAX:
+        return _RUN.search(data) is not None
+    return data.translate(_RUN_MAP).find(_RUN_SHAPE) >= 0
 
 
 def _masked(view: View) -> Iterator[Decoded]:

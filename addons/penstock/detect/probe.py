@@ -18,6 +18,7 @@ import re2
 from penstock.detect.gist import ascii_part, beyond_ascii, gist
 from penstock.detect.pattern import trigger
 from penstock.detect.view import View
+from penstock.detect.view import beyond_ascii as characters_beyond
 from penstock.exchange import Finding
 
 # Budget of one automaton and its cache of states (bytes); a full cache starts anew.
@@ -129,7 +130,7 @@ class _Phrases:
         if not self._probes:
             return ()
         found: set[int] = set()
-        beyond = b"" if data.isascii() else data.translate(None, _ASCII)
+        beyond = characters_beyond(data)
         if beyond and self._needed.search(beyond) is not None:
             found.update(self._other[index] for index in self._other_set.Match(data) or ())
             for letter, folded in _FOLDED:
@@ -138,7 +139,6 @@ class _Phrases:
         return [self._probes[at] for at in sorted(found)]
 
 
-_ASCII = bytes(range(128))
 # The long s and the kelvin sign: RE2 takes them for s and k where case does not matter.
 _FOLDED = (("\u017f".encode(), b"s"), ("\u212a".encode(), b"k"))
 

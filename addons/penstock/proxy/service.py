@@ -13,6 +13,7 @@ import ipaddress
 import json
 import logging
 import os
+import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -54,6 +55,8 @@ Addon = Any  # an addon is a plain class with a method per hook; mitmproxy has n
 
 # How often files are looked at, sinks flushed, expired reservations given back.
 UPKEEP_SECONDS = 1.0
+# How long a thread that judges a large body keeps the interpreter from the loop (Python: 5 ms).
+SWITCH_SECONDS = 0.001
 
 
 @dataclass(slots=True)
@@ -181,6 +184,7 @@ class Service:
         # would hold every call for some 30 ms.
         gc.collect()
         gc.freeze()
+        sys.setswitchinterval(SWITCH_SECONDS)
         if self.introduces:
             self.introduce(listening, admin)
         if self.ready_file is not None:
