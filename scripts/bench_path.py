@@ -36,6 +36,9 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 BATCH = 250  # calls; a neighbour's burst spoils one batch and not the figure
 STREAMS = 10  # streamed calls in a batch
 STREAM_CHUNKS = [chunk.partition(b"\r\n")[2][:-2] for chunk in bench_upstream.STREAM]
+TURNS = 50
+TURN_CHARACTERS = 2048  # of a call's arguments, and as much of its result
+REPEATS = 40
 SECRET = "ghp_" + "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8"[:36]
 
 Addons = list[Any]
@@ -180,7 +183,37 @@ def measure(policy: Path, calls: int) -> dict[str, float]:
         assert live is not None  # the request is a call
         shared.vault.seal("secret.github", SECRET, caller_key(live.call.caller))
         result["event, restoring"] = event(addons, batches)
-        return result
+        return result | conversation(shared)
+
+
+def conversation(shared: Governance) -> dict[str, float]:
+    """CPU of searching turn 50 of an agent's conversation: 200 KB of it known, 2 KB new.
+
+    Beside it what the new text costs alone, and the hashes by which the rest is known.
+    """
+    filler = bench.FILLER * (2 * TURN_CHARACTERS // len(bench.FILLER))
+    known = [f"{number} {filler}"[:TURN_CHARACTERS] for number in range(2 * TURNS)]
+    for text in known:
+        shared.memo.scan(text, "tool_result")
+    new = iter([f"New {number}: {filler}"[:TURN_CHARACTERS] for number in range(3 * REPEATS)])
+
+    def least(work: Callable[[], object]) -> float:
+        taken = []
+        for _ in range(REPEATS):
+            began = time.thread_time()
+            work()
+            taken.append(time.thread_time() - began)
+        return min(taken) * 1e6
+
+    def turn(texts: list[str]) -> None:
+        for text in texts:
+            shared.memo.scan(text, "tool_result")
+
+    return {
+        "turn 50, 200 KB known and 2 KB new": least(lambda: turn([*known, next(new)])),
+        "2 KB new alone": least(lambda: turn([next(new)])),
+        "200 KB known alone (hashes)": least(lambda: turn(known)),
+    }
 
 
 def event(addons: Addons, batches: int) -> float:
