@@ -75,3 +75,10 @@ def read_document(data: bytes) -> Any:
             return "[DONE]"
         value = json_leaves.parse(data).value
         return data.decode("utf-8", "replace") if value is None else value
+
+
+def is_fragment(data: bytes | None) -> bool:
+    """The beginning of an event that never ended: clients drop it, and nobody can judge it."""
+    if data is None or not data.startswith((b"{", b"[")) or data == b"[DONE]":
+        return False
+    return type(read_document(data)) is str

@@ -16,7 +16,7 @@ from penstock.exchange import Exchange
 from penstock.wire import content_coding
 from penstock.wire.channel_text import ChannelScanner, ChannelText, Replacement, ScanStep
 from penstock.wire.family import Channel, Delta, Family, Framing, Refusal
-from penstock.wire.framing import PARSERS, Frame, Parser, read_document, unclaimed
+from penstock.wire.framing import PARSERS, Frame, Parser, is_fragment, read_document, unclaimed
 from penstock.wire.held import Held, Piece
 from penstock.wire.json_family import started_answer
 from penstock.wire.sse import SseParser
@@ -130,7 +130,7 @@ class AnswerStream:
             for frame in self._parser.end():
                 if self._passes:
                     self._look(frame)
-                elif not self._is_fragment(frame):
+                elif self._scanner_for is None or not is_fragment(frame.data):
                     self._take(frame, out)
             self._settle(out)
             if not self.stopped:
@@ -394,15 +394,6 @@ class AnswerStream:
         if self._parser is not None:
             out += [frame.raw for frame in self._parser.end()]
         return None
-
-    def _is_fragment(self, frame: Frame) -> bool:
-        """The beginning of an event that never ended: clients drop it, and nobody can judge it."""
-        data = frame.data
-        if data is None or self._scanner_for is None:
-            return False
-        return (
-            data.startswith((b"{", b"[")) and type(read_document(data)) is str and data != b"[DONE]"
-        )
 
 
 def _open(text: ChannelText | None) -> bool:
