@@ -29,6 +29,8 @@ RUN_CHARACTERS_MIN = 24
 WINDOWS_MAX = 64
 # How far around an invisible or look-alike character a hidden value may reach.
 MASK_REACH = 400
+# Of a long text so much is folded at a time: some 0.3 ms.
+PIECE_CHARACTERS = 64 * 1024
 GZIP = b"\x1f\x8b"
 # Decoded bytes must read as text: this share of printable characters.
 PRINTABLE_SHARE_MIN = 0.95
@@ -117,9 +119,14 @@ def unmasked(text: str, base: int = 0) -> Decoded:
     the text stands in the original.
     """
     span = (base, base + len(text))
-    odd = {char: _folded(char) for char in set(text) if char > "\x7f"}
+    # In pieces: other threads wait for a look at all characters of one.
+    starts = range(0, len(text), PIECE_CHARACTERS)
+    pieces = [text[start : start + PIECE_CHARACTERS] for start in starts]
+    found = {char for piece in pieces for char in set(piece)}
+    odd = {char: _folded(char) for char in found if char > "\x7f"}
     if all(len(folded) == 1 for folded in odd.values()):  # places stay: any text that hides nothing
-        plain = text.translate({ord(char): folded for char, folded in odd.items()})
+        table = {ord(char): folded for char, folded in odd.items()}
+        plain = "".join([piece.translate(table) for piece in pieces])
         return Decoded(plain, span, range(base, span[1] + 1))
     characters: list[str] = []
     origin: list[int] = []
