@@ -20,6 +20,7 @@ import threading
 import time
 import urllib.request
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -125,8 +126,11 @@ def resident_mb(pid: int) -> float:
 
 def connections_of(pid: int) -> int:
     """Open sockets of a process."""
-    links = (link.readlink() for link in Path(f"/proc/{pid}/fd").iterdir())
-    return sum(str(link).startswith("socket:") for link in links)
+    count = 0
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed since it was listed
+            count += str(link.readlink()).startswith("socket:")
+    return count
 
 
 def status_of(it: w.World) -> dict[str, Any]:
