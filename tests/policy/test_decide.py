@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import time
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from penstock.exchange import Destination, Finding, Leaf, ToolDefinition, Zone
 from penstock.policy.call import Call
 from penstock.policy.decide import decide
 from penstock.policy.decision import Decision
+from penstock.policy.judge import Judge
 from penstock.policy.load import load
 from penstock.policy.policy import Policy
 from penstock.wire.edits import apply
@@ -506,3 +508,13 @@ def timed(policy: Policy, called: Call, state: State) -> float:
     for _ in range(20):
         decide(policy, called, state, NOON)
     return (time.perf_counter() - began) / 20
+
+
+def test_a_decision_with_conditions_is_let_go_of(tmp_path: Path) -> None:
+    """The collector cannot see into the engine's context: nothing in there leads back to us."""
+    policy = policy_of(tmp_path, "  - {id: a, deny: {}, when: 'caller.tainted'}")
+    for _ in range(50):
+        decided(policy, call())
+    gc.collect()
+    kept = [one for one in gc.get_objects() if isinstance(one, Judge)]
+    assert len(kept) < 10

@@ -7,6 +7,7 @@ the kinds with a file of their own (limits, routes, credentials) are handed it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from penstock.exchange import Finding, Leaf, Zone
@@ -69,16 +70,15 @@ class Judge:
         """Whether the rule's condition is true; None when it cannot be evaluated."""
         assert rule.when is not None  # asked for rules with a condition only
         if self.context is None:
-            self.context = make_context(Activation(self.call, self.now, self.tainted).resolve)
+            # The garbage collector does not see into the engine's context: what that holds must
+            # not lead back to this Judge, or no call is ever let go of.
+            tainted = partial(is_tainted, self.state, self.call)
+            self.context = make_context(Activation(self.call, self.now, tainted).resolve)
         try:
             return rule.when.holds(self.context)
         except Exception as error:  # noqa: BLE001 - a rule that cannot be evaluated is a decision
             self.failed(rule, error)
             return None
-
-    def tainted(self) -> bool:
-        """True when content that may be hostile came to the caller lately."""
-        return self.state.memory.taints.is_tainted(asker(self.call.caller))
 
     def confinement(self) -> None:
         """Refuse what would take a value elsewhere that has to stay with its server."""
@@ -301,6 +301,11 @@ class Judge:
 
     def note(self, verb: str, rule: str, verdict: Verdict, why: str, enforced: bool) -> None:
         note(self.decision, Reason(rule, verb, verdict, why, enforced))
+
+
+def is_tainted(state: State, call: Call) -> bool:
+    """True when content that may be hostile came to the caller lately."""
+    return state.memory.taints.is_tainted(asker(call.caller))
 
 
 def note(decision: Decision, reason: Reason) -> None:
