@@ -45,6 +45,22 @@ def test_a_key_letter_by_letter_is_found_at_its_place() -> None:
     assert text[found.start : found.end].replace(" ", "") == key
 
 
+def test_a_key_behind_much_that_stands_apart_is_found_too() -> None:
+    """A long run is read piece by piece, and a key on the edge of one is whole in the next."""
+    key = "AKIA" + "QRSTUVWX2345MNOP"
+    for before in range(65_480, 65_540, 10):
+        text = f"{'x ' * (before // 2)} {' '.join(key)}"
+        assert any(f.type.startswith("secret") for f in DETECTORS.scan(text)), before
+
+
+@pytest.mark.parametrize("cell", ["7", "AC", "x"])
+def test_tables_of_single_characters_can_be_read(cell: str) -> None:
+    """However large: they were once given up as unscannable, and so taken for what rules seek."""
+    row = " ".join(cell[i % len(cell)] for i in range(40))
+    assert "leakage.unscannable" not in types("\n".join([row] * 2_500))
+    assert "leakage.unscannable" not in types("\n".join(f"row{i} {row}" for i in range(900)))
+
+
 @pytest.mark.parametrize(
     "plain",
     [

@@ -22,6 +22,8 @@ _LETTER_BY_LETTER = re.compile(r"(\S)(\s*)")
 _MARKED = re.compile(r"([^\s._*|-])([\s._*|-]*)")
 # So much of it must be letters: rows of numbers stand apart, too.
 LETTERS_SHARE_MIN = 0.6
+# A longer run is read piece by piece; what stands at an end stands whole in the next piece.
+PIECE_STEP = RUN_CHARACTERS_MAX - 4096
 # Three words in a row that have both letters and digits that look like letters.
 _MIXED = r"[A-Za-z$@]*(?:[A-Za-z][013457$@]|[013457$@][A-Za-z]{2})[A-Za-z013457$@]*"
 _LEET = re2.compile(rf"(?:{_MIXED}(?: [a-z]{{1,12}})?[ ,.:;!?'\"]{{1,3}}){{3,}}".encode())
@@ -40,17 +42,18 @@ def respelt(view: View) -> Iterator[Decoded]:
 
 
 def _joined(view: View) -> Iterator[Decoded]:
-    for count, match in enumerate(_APART.finditer(view.data)):
+    read = 0
+    for match in _APART.finditer(view.data):
         group = 1 if match.span(1)[0] >= 0 else 2
-        low, high = (view.index(at) for at in match.span(group))
-        if count >= RUNS_MAX:
-            view.leave(low)
-            return
-        if high - low > RUN_CHARACTERS_MAX:
-            high = low + RUN_CHARACTERS_MAX
-            view.leave(high)
-        piece = view.text[low:high]
-        if sum(char.isalpha() for char in piece) * 2 >= LETTERS_SHARE_MIN * len(piece):
+        start, end = (view.index(at) for at in match.span(group))
+        for low in range(start, end, PIECE_STEP):
+            piece = view.text[low : min(low + RUN_CHARACTERS_MAX, end)]
+            if sum(char.isalpha() for char in piece) * 2 < LETTERS_SHARE_MIN * len(piece):
+                continue
+            if read >= RUNS_MAX:
+                view.leave(low)
+                return
+            read += 1
             yield _together(piece, low, _LETTER_BY_LETTER if group == 1 else _MARKED)
 
 
