@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from penstock.exchange import Exchange
 from penstock.wire import family_of
-from penstock.wire.channel_text import ChannelScanner, ScanStep
+from penstock.wire.channel_text import ChannelScanner, ChannelText, ScanStep
 from penstock.wire.family import Channel, Refusal
 from penstock.wire.stream import LOOK_EVENTS, AnswerStream
 from tests.wire.scanners import WordScanner
@@ -32,6 +32,20 @@ class EndingScanner(WordScanner):
         if not step.replacements:
             return step
         return ScanStep([], 0, REFUSAL, before_stop=step.replacements[0].start)
+
+
+class LateScanner(WordScanner):
+    """Says only at a text's end that it must not leave."""
+
+    def feed(self, text: str) -> ScanStep:
+        self.text += text
+        return ScanStep([], max(0, self.text.find(self.word)))
+
+    def finish(self) -> ScanStep:
+        at = self.text.find(self.word)
+        if at < 0:
+            return ScanStep([], len(self.text))
+        return ScanStep([], len(self.text), REFUSAL, before_stop=at)
 
 
 class Counting(WordScanner):
@@ -156,3 +170,16 @@ def test_a_channel_of_a_watching_scanner_passes_as_it_came() -> None:
     answer = AnswerStream(Exchange(CHAT), family_of(CHAT), "sse", nothing, watches=True)
     data = event("content", "SEC") + event("content", "RET")
     assert answer.feed(data) == [data]
+
+
+def test_a_text_refused_at_its_end_does_not_leave() -> None:
+    """Whatever says that it ends: a closing copy, the stream's last event, or the stream itself."""
+    total = {"index": 0, "message": {"content": "a SECRET"}, "finish_reason": None}
+    closing = b"data: " + json.dumps({"id": "c", "choices": [total]}).encode() + b"\n\n"
+    for events in ([closing], [event("content", "a SECRET"), DONE], [event("content", "SECRET")]):
+        out = sent(stream(lambda: LateScanner("SECRET")), events)
+        assert b"SECRET" not in out and b"Not this." in out
+    text = ChannelText(LateScanner("SECRET"), nested=False)
+    text.feed("a SECRET")
+    text.finish()
+    assert text.stop is REFUSAL and text.settled == 2

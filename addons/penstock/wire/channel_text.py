@@ -122,7 +122,8 @@ class ChannelText:
             self._view_length += len(rest)
             self._take(self.scanner.feed(rest))
         self._take(self.scanner.finish())
-        self.settled = self.raw_length
+        if self.stop is None:
+            self.settled = self.raw_length
 
     def repeats(self, text: str) -> bool:
         """True when ``text`` is this channel's text, from its beginning on."""
