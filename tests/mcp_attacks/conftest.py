@@ -58,6 +58,7 @@ rules:
     tools: {{server: "https://{HOST}/asked/*", require: model_request}}
   - id: no-orders-from-servers
     deny: {{hosts: ["{HOST}"], find: [injection, tool_poisoning], in: [response]}}
+    when: call.path != "/asks/mcp"  # there the rule about questions has to do it alone
   - id: no-secrets
     redact: {{find: [secret], in: [both], with: mask}}
 """

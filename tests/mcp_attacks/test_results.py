@@ -209,7 +209,6 @@ SECRET_QUESTIONS = [
     {"mode": "url", "message": "Sign in here", "url": "https://tools.example.com.evil.example/"},
     {"mode": "url", "message": "Sign in here", "url": "http://tools.example.com/"},
 ]
-QUESTION_RULES = ("no-secrets-asked", "no-orders-from-servers")
 HARMLESS_QUESTIONS = [
     {"message": "Which city?", "requestedSchema": {"properties": {"city": {"type": "string"}}}},
     {
@@ -244,6 +243,4 @@ def test_questions_for_secrets_are_refused_and_others_asked(
             assert found[-1]["result"] == (held if inside else text_result("ok")), params
             assert inside or found[0]["method"] == "elicitation/create"
         else:
-            # The model for orders in results knows some of them, too; its rule may speak first.
-            said = refused(found[0])
-            assert len(found) == 1 and any(rule in said for rule in QUESTION_RULES), params
+            assert len(found) == 1 and "no-secrets-asked" in refused(found[0]), params
