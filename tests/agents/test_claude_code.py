@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from penstock.cli.demo.story import github_token
 from tests.agents.anthropic_replies import HOST, Agency
-from tests.harness import https_server
+from tests.agents.running import run_agent
 from tests.npm_tools import npm_package
 
 PACKAGE = "@anthropic-ai/claude-code-linux-x64"
@@ -21,15 +18,6 @@ INTEGRITY = (
     "sha512-rIlKmrY0QMyHgPRX/MYWNj039vbypICvI9jVe3rs9Xy2RnNk"
     "lySjyPxqh62QadznzoftEO23uYQ1tFePcQ//bg=="
 )
-POLICY = """
-version: 1
-name: agents
-mode: enforce
-other_traffic: deny
-rules:
-  - id: no-secrets-out
-    redact: {find: [secret], in: [request], with: placeholder}
-"""
 
 
 @pytest.fixture(scope="module")
@@ -43,36 +31,19 @@ def test_a_secret_an_agent_reads_stays_on_the_machine_and_comes_back_in_the_answ
 ) -> None:
     """The file's token travels as a tool result; the streamed answer repeats it."""
     token = github_token()
-    home, work, policy = tmp_path / "home", tmp_path / "work", tmp_path / "policy.yaml"
-    home.mkdir()
+    work = tmp_path / "work"
     work.mkdir()
     notes = work / "notes.txt"
     notes.write_text(f"deploy token is {token}\n")
-    policy.write_text(POLICY)
     agency = Agency(str(notes))
-    with https_server(tmp_path / "upstream", agency.application, [HOST]) as upstream:
-        finished = subprocess.run(
-            [
-                *(sys.executable, "-m", "penstock", "exec", "--format", "json"),
-                *("--policy", str(policy), "--state-dir", str(tmp_path / "state")),
-                *("--upstream-ca", str(upstream.ca)),
-                *("--connect-to", f"{HOST}:443=127.0.0.1:{upstream.port}"),
-                *("--", claude, "-p", "What is in notes.txt?", "--allowedTools", "Read"),
-            ],
-            capture_output=True,
-            text=True,
-            timeout=110,
-            cwd=work,
-            stdin=subprocess.DEVNULL,
-            # None of this machine's own settings: a fresh home, and no proxy or CA variable.
-            env={
-                "PATH": os.environ["PATH"],
-                "HOME": str(home),
-                "ANTHROPIC_API_KEY": "sk-ant-api03-not-a-key",
-                "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
-            },
-        )
-    assert finished.returncode == 0, finished.stderr
+    finished = run_agent(
+        tmp_path,
+        [claude, "-p", "What is in notes.txt?", "--allowedTools", "Read"],
+        agency.application,
+        [HOST],
+        ANTHROPIC_API_KEY="sk-ant-api03-not-a-key",
+        CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC="1",
+    )
     assert token in finished.stdout  # restored in the streamed answer
     turns = [json.loads(one) for one in agency.received if b'"tool_result"' in one]
     assert turns, "the agent never sent what it read"

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +10,7 @@ import pytest
 
 from penstock.cli.demo.story import github_token
 from tests.agents.openai_replies import HOSTS, Agency
-from tests.harness import https_server
+from tests.agents.running import POLICY, run_agent
 from tests.npm_tools import npm_package
 
 PACKAGE = "@openai/codex"
@@ -23,15 +20,6 @@ INTEGRITY = (
     "ypqWtQgEo4XfNkwhuCR2aFu8mlGOsQGFXVbVww=="
 )
 PROGRAM = Path("vendor/x86_64-unknown-linux-musl/bin/codex")
-POLICY = """
-version: 1
-name: agents
-mode: enforce
-other_traffic: deny
-rules:
-  - id: no-secrets-out
-    redact: {find: [secret], in: [request], with: placeholder}
-"""
 NO_SOCKETS = """
   - id: no-sockets
     deny: {}
@@ -46,33 +34,18 @@ def codex() -> str:
 
 def run(codex: str, folder: Path, agency: Agency, model: str, policy: str) -> tuple[str, Any]:
     """What the agent said in the end, and the proxy's summary."""
-    home, work, file = folder / "home", folder / "work", folder / "policy.yaml"
-    home.mkdir()
-    work.mkdir()
-    file.write_text(policy)
-    with https_server(folder / "upstream", agency.application, HOSTS) as upstream:
-        ways = [f"--connect-to={host}:443=127.0.0.1:{upstream.port}" for host in HOSTS]
-        finished = subprocess.run(
-            [
-                *(sys.executable, "-m", "penstock", "exec", "--format", "json"),
-                *("--policy", str(file), "--state-dir", str(folder / "state")),
-                *("--upstream-ca", str(upstream.ca), *ways, "--"),
-                *(codex, "exec", "--skip-git-repo-check", "-m", model),
-                # The command it runs is the test's own `cat`; a container has no sandbox to give.
-                *("--dangerously-bypass-approvals-and-sandbox", "What is in notes.txt?"),
-            ],
-            capture_output=True,
-            text=True,
-            timeout=110,
-            cwd=work,
-            stdin=subprocess.DEVNULL,
-            env={
-                "PATH": os.environ["PATH"],
-                "HOME": str(home),
-                "CODEX_API_KEY": "sk-proj-not-a-key",
-            },
-        )
-    assert finished.returncode == 0, finished.stderr
+    finished = run_agent(
+        folder,
+        # The command it runs is the test's own `cat`; a container has no sandbox to give.
+        [
+            *(codex, "exec", "--skip-git-repo-check", "-m", model),
+            *("--dangerously-bypass-approvals-and-sandbox", "What is in notes.txt?"),
+        ],
+        agency.application,
+        HOSTS,
+        policy,
+        CODEX_API_KEY="sk-proj-not-a-key",
+    )
     return finished.stdout, json.loads(finished.stderr.strip().splitlines()[-1])
 
 
