@@ -68,6 +68,20 @@ def test_unreadable_lines_are_counted_and_passed_over(tmp_path: Path) -> None:
     assert summary.unreadable == 4
 
 
+def test_call_whose_body_cannot_be_read_counts_as_refused(tmp_path: Path) -> None:
+    """What the proxy would refuse before any rule is no allowed call, and no broken line."""
+    broken = json.loads(line("gpt-5"))
+    broken["request"]["headers"]["content-encoding"] = "gzip"
+    policy = policy_of(tmp_path, "  - {id: s, deny: {find: [secret]}}")
+    summary = Summary()
+    rows = list(replay([json.dumps(broken), line("gpt-5")], policy, None, summary))
+    assert [(row.new.verdict, row.new.rules) for row in rows] == [
+        ("deny", ("penstock.unreadable",)),
+        ("allow", ()),
+    ]
+    assert summary.unreadable == 0 and summary.denied_by["penstock.unreadable"] == 1
+
+
 def test_every_recording_is_decided_under_every_shipped_policy(
     recordings: list[dict[str, Any]],
 ) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -135,6 +137,108 @@ def test_recorded_line_is_a_call(tmp_path: Path) -> None:
         {"file": "r.jsonl", "line": 2, "expect": {"verdict": "deny", "rules": ["models"]}},
     )
     assert outcome.passed, outcome
+
+
+def recorded(tmp_path: Path, name: str, **request: Any) -> str:
+    """A recording of one exchange, its file's name."""
+    described = {
+        "method": "POST",
+        "url": "https://api.anthropic.com/v1/messages",
+        "headers": {"content-type": "application/json"},
+        **request,
+    }
+    (tmp_path / name).write_text(json.dumps({"request": described}) + "\n")
+    return name
+
+
+def document(raw: bytes) -> str:
+    """A call that carries a PDF."""
+    data = base64.b64encode(raw).decode()
+    source = {"type": "base64", "media_type": "application/pdf", "data": data}
+    said = [{"type": "document", "source": source}, {"type": "text", "text": "Read!"}]
+    return json.dumps({"model": "gpt-m", "messages": [{"role": "user", "content": said}]})
+
+
+@pytest.mark.parametrize(
+    ("request_part", "message"),
+    [
+        ({"body": document(b"%PDF-1.7 and no more of it")}, "a file in it cannot be read"),
+        ({"body": '{"model": "gpt-a", "model": "gpt-b"}'}, "is ambiguous"),
+        (
+            {"body": "no gzip", "headers": {"content-encoding": "gzip"}},
+            "cannot be inspected: ",
+        ),
+    ],
+)
+def test_recorded_call_that_cannot_be_read_is_refused_as_in_the_proxy(
+    tmp_path: Path, request_part: dict[str, Any], message: str
+) -> None:
+    """A file, a body or a coding nobody can read: a refusal where rules look into content."""
+    (tmp_path / "files.yaml").write_text(
+        "version: 1\nrules:\n  - {id: f, deny: {find: [secret], in: [request, document]}}\n"
+    )
+    refusal = {"rule": "penstock.unreadable", "message": message, "status": 403}
+    wanted = {"verdict": "deny", "rules": ["penstock.unreadable"], "refusal": refusal}
+    case = {"policy": "files.yaml", "file": recorded(tmp_path, "r.jsonl", **request_part)}
+    first, second = run(
+        tmp_path, {**case, "expect": wanted}, {**case, "expect": {"verdict": "allow"}}
+    )
+    assert first.passed, first
+    assert second.wrong and "penstock.unreadable" in second.wrong[0]
+
+
+def test_unreadable_call_passes_where_no_rule_looks_into_it(tmp_path: Path) -> None:
+    """As in the proxy: a rule about hosts needs no body."""
+    (tmp_path / "hosts.yaml").write_text(
+        "version: 1\nrules:\n  - {id: never, deny: {hosts: [never.example]}}\n"
+    )
+    name = recorded(tmp_path, "r.jsonl", body="x", headers={"content-encoding": "gzip"})
+    case = {"policy": "hosts.yaml", "file": name, "expect": {"verdict": "allow", "rules": []}}
+    (outcome,) = run(tmp_path, case)
+    assert outcome.passed, outcome
+
+
+@pytest.mark.parametrize(
+    ("line", "error"),
+    [
+        ("{", "r.jsonl:1 is no recorded exchange"),
+        ("[]", "r.jsonl:1 is no recorded exchange: it has no 'request'"),
+        ('{"response": {}}', "r.jsonl:1 is no recorded exchange: it has no 'request'"),
+        ('{"request": "GET /"}', "a request is a mapping"),
+        ('{"request": {"url": "https://a.example", "headers": ["x"]}}', "a request is a mapping"),
+        ('{"request": {"url": "ftp://a.example"}}', "'url' must be an http or https URL"),
+        ('{"request": {"url": "https://a.example:port"}}', "r.jsonl:1 is no recorded exchange"),
+        (
+            '{"request": {"url": "https://a.example", "body": "%", "encoding": "base64"}}',
+            "the body is not base64",
+        ),
+        ("\ud800", "r.jsonl"),
+    ],
+)
+def test_line_that_is_no_exchange_is_an_error_that_names_its_place(
+    tmp_path: Path, line: str, error: str
+) -> None:
+    """Whatever stands in a recording: the case fails with file, line and reason."""
+    (tmp_path / "r.jsonl").write_bytes(line.encode("utf-8", "surrogatepass"))
+    (outcome,) = run(tmp_path, {"file": "r.jsonl", "expect": {"verdict": "allow"}})
+    assert not outcome.passed and error in outcome.error
+
+
+def test_gzipped_recording_is_read(tmp_path: Path) -> None:
+    """As ``penstock replay`` reads it; one that is broken is an error."""
+    body = json.dumps({"model": "o4-mini", "messages": []})
+    name = recorded(tmp_path, "r.jsonl", body=body, url="https://api.openai.com/v1/responses")
+    packed = gzip.compress((tmp_path / name).read_bytes())
+    (tmp_path / "r.jsonl.gz").write_bytes(packed)
+    (tmp_path / "cut.jsonl.gz").write_bytes(packed[:-12])
+    expect = {"verdict": "deny", "rules": ["models"]}
+    good, cut = run(
+        tmp_path,
+        {"file": "r.jsonl.gz", "expect": expect},
+        {"file": "cut.jsonl.gz", "expect": expect},
+    )
+    assert good.passed, good
+    assert "cut.jsonl.gz cannot be read" in cut.error
 
 
 def test_coverage_names_rules_no_case_reached(tmp_path: Path) -> None:

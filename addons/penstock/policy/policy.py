@@ -195,6 +195,11 @@ class Policy:
         return any(rule.act.blobs is not None for rule in self.rules if isinstance(rule.act, Deny))
 
     @cached_property
+    def looks_into_calls(self) -> bool:
+        """True when some rule looks into what calls say, so that they must be readable."""
+        return bool(self.content_rules or self.tools or self.routes or self.asks_for_blobs)
+
+    @cached_property
     def reads_documents(self) -> bool:
         """True when some rule looks into files."""
         return any("document" in find.zones for find in self._finds)

@@ -25,22 +25,38 @@ PORTS = {"http": 80, "https": 443}
 
 
 def request_of(described: Mapping[str, Any]) -> HttpRequest:
-    """The request of a recorded line.
+    """The request of a recorded line whose body can be read.
 
     Raises:
         ValueError: it is not in the form above, or its body cannot be decoded.
     """
+    request, problem = read_request(described)
+    if problem is not None:
+        raise ValueError(f"the body cannot be decoded: {problem}")
+    return request
+
+
+def read_request(described: Mapping[str, Any]) -> tuple[HttpRequest, str | None]:
+    """The request of a recorded line, and why its body cannot be decoded: then it has none.
+
+    Raises:
+        ValueError: it is not in the form above.
+    """
+    if not isinstance(described, Mapping) or not isinstance(
+        described.get("headers") or {}, Mapping
+    ):
+        raise ValueError("a request is a mapping of method, url, headers and body")
     url = urlsplit(str(described.get("url", "")))
     if url.scheme not in PORTS or not url.hostname:
         raise ValueError("'url' must be an http or https URL")
-    headers = {str(n).lower(): str(v) for n, v in dict(described.get("headers") or {}).items()}
-    body = body_of(described)
+    headers = {str(n).lower(): str(v) for n, v in (described.get("headers") or {}).items()}
+    body, problem = body_of(described), None
     if coding := headers.get("content-encoding"):
         try:
             body = content_coding.decode(body, coding, limit_bytes=DECODED_BYTES_MAX)
         except content_coding.ContentCodingError as error:
-            raise ValueError(f"the body cannot be decoded: {error}") from error
-    return HttpRequest(
+            body, problem = b"", str(error)
+    request = HttpRequest(
         method=str(described.get("method", "POST")),
         scheme=url.scheme,
         host=url.hostname,
@@ -49,6 +65,7 @@ def request_of(described: Mapping[str, Any]) -> HttpRequest:
         headers=headers,
         body=body,
     )
+    return request, problem
 
 
 def body_of(described: Mapping[str, Any]) -> bytes:

@@ -9,13 +9,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from penstock.exchange import Caller, Exchange, Usage
-from penstock.policy.decide import decide
 from penstock.policy.decision import Decision
 from penstock.policy.dry_state import DryState
-from penstock.policy.files import look_into_files
 from penstock.policy.policy import Policy
-from penstock.policy.recorded import call_of, request_of
+from penstock.policy.recorded import call_of, read_request
 from penstock.policy.state import Estimate
+from penstock.policy.unreadable import decide_as_read
 from penstock.wire.inspect import read_recorded_answer, recorded_answer
 
 # Calls without a time of their own are decided one second apart from here on.
@@ -76,7 +75,7 @@ def replay(
     for number, line in enumerate(lines):
         try:
             recorded = json.loads(line)
-            request = request_of(recorded["request"])
+            request, problem = read_request(recorded["request"])
         except (ValueError, KeyError, TypeError):
             summary.unreadable += 1
             continue
@@ -89,8 +88,9 @@ def replay(
                 continue
             call = call_of(request, Caller(), call_id)
             state.expected = expected
-            look_into_files(policy, call, request.body)
-            decided.append(words(decide(policy, call, state, EPOCH + number)))
+            now = EPOCH + number
+            decision = decide_as_read(policy, call, request.body, problem, state, now)
+            decided.append(words(decision))
         first = decided[0]
         assert first is not None  # the new policy is always there
         exchange = call_of(request, Caller(), call_id).exchange

@@ -8,7 +8,9 @@ what the body that leaves and the answer that arrives contain and lack.
 
 from __future__ import annotations
 
+import gzip
 import json
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -19,17 +21,17 @@ import yaml
 
 from penstock.exchange import Caller, HttpRequest, Leaf
 from penstock.policy.call import kind_of
-from penstock.policy.decide import decide, decide_answer
+from penstock.policy.decide import decide_answer
 from penstock.policy.decision import Decision
 from penstock.policy.dry_state import DryState
-from penstock.policy.files import look_into_files
 from penstock.policy.load import load
 from penstock.policy.policy import Policy
-from penstock.policy.recorded import call_of, request_of
+from penstock.policy.recorded import call_of, read_request
 from penstock.policy.rules.tools import server_url
 from penstock.policy.shipped import resolve
 from penstock.policy.shorthand import caller_from, request_from
 from penstock.policy.state import Estimate
+from penstock.policy.unreadable import decide_as_read
 from penstock.wire import edits
 
 # A test file is written by hand.
@@ -147,12 +149,11 @@ def run_case(folder: Path, case: Any, report: Report) -> list[str]:
         known = CASE_KEYS if step is case else STEP_KEYS
         if unknown := step.keys() - known:
             raise ValueError(f"unknown key '{min(unknown)}'; allowed: {', '.join(sorted(known))}")
-        request, caller = requested(folder, step)
+        request, caller, problem = requested(folder, step)
         call = call_of(request, caller, f"test-{number}")
-        look_into_files(policy, call, request.body)
         now = EPOCH + float(step.get("at", 0))
         state.expected = used(step.get("uses"))
-        decision = decide(policy, call, state, now)
+        decision = decide_as_read(policy, call, request.body, problem, state, now)
         reached |= rules_reached(policy, call, decision)
         found = list(differences(step.get("expect"), decision, request))
         if "answer" in step and decision.verdict != "deny":
@@ -198,18 +199,38 @@ def load_policy(folder: Path, name: str) -> Policy:
     return load(resolve([beside if beside.is_file() else name]))
 
 
-def requested(folder: Path, step: Mapping[str, Any]) -> tuple[HttpRequest, Caller]:
-    """The request and caller of a step: short-hand, or a line of a recording."""
+def requested(folder: Path, step: Mapping[str, Any]) -> tuple[HttpRequest, Caller, str | None]:
+    """The request and caller of a step, and why its body cannot be read.
+
+    In short-hand, or a line of a recording.
+    """
     if "call" in step:
-        return request_from(step["call"]), caller_from(step["call"])
+        return request_from(step["call"]), caller_from(step["call"]), None
     if "file" not in step:
         raise ValueError("a case needs 'call' (short-hand) or 'file' and 'line' (recorded)")
-    wanted = int(step.get("line", 1))
-    with (folder / str(step["file"])).open(encoding="utf-8") as lines:
+    place = f"{step['file']}:{step.get('line', 1)}"
+    try:
+        line = recorded_line(folder / str(step["file"]), int(step.get("line", 1)))
+    except (OSError, EOFError, zlib.error) as error:
+        raise ValueError(f"{step['file']} cannot be read: {error}") from error
+    try:
+        recorded = json.loads(line)
+        request, problem = read_request(recorded["request"])
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{place} is no recorded exchange: it has no 'request'") from error
+    except ValueError as error:
+        raise ValueError(f"{place} is no recorded exchange: {error}") from error
+    return request, Caller(), problem
+
+
+def recorded_line(file: Path, wanted: int) -> bytes:
+    """One line of a recording, plain or gzipped."""
+    with file.open("rb") as raw:
+        lines = gzip.open(raw) if file.suffix == ".gz" else raw  # noqa: SIM115  closed with raw
         for number, line in enumerate(lines, 1):
             if number == wanted:
-                return request_of(json.loads(line)["request"]), Caller()
-    raise ValueError(f"{step['file']} has no line {wanted}")
+                return line
+    raise ValueError(f"{file.name} has no line {wanted}")
 
 
 def rules_reached(policy: Policy, call: Any, decision: Decision) -> set[str]:

@@ -21,6 +21,7 @@ from penstock.policy.decide import decide, decide_limits
 from penstock.policy.decision import Decision, Reason
 from penstock.policy.files import has_files, look_into_files
 from penstock.policy.mcp_answer import McpAnswer
+from penstock.policy.unreadable import refused, refused_unread, unread
 from penstock.proxy.call import LiveCall, call_of
 from penstock.proxy.cut import cutting
 from penstock.proxy.governance import CallState, Governance
@@ -28,13 +29,9 @@ from penstock.proxy.mcp_promises import hear_cancelled, hold, keep_promises
 from penstock.proxy.offload import OFFLOADED_BYTES, ThreadState, offload
 from penstock.proxy.worth_judging import worth_judging
 from penstock.wire import edits
-from penstock.wire.family import Refusal
 from penstock.wire.json_leaves import parse
-from penstock.wire.jsonrpc_refusal import problem_refusal
 from penstock.wire.openai_chat import ask_for_usage as add_usage
 from penstock.wire.openai_socket import CLIENT_EVENTS
-
-UNREADABLE = "penstock.unreadable"  # stands where a rule's id does
 
 # An edited body no longer fits these: the caller signed or hashed what it sent.
 BODY_SIGNATURES = ("content-md5", "digest", "content-digest", "x-amz-content-sha256", "signature")
@@ -152,33 +149,23 @@ class Govern:
         began = time.perf_counter()
         unreadable = look_into_files(policy, live.call, live.request.body)
         live.uninspectable = live.uninspectable or unreadable
-        unread = self.unread(live)
-        if unread is None:
+        why = self.unread(live)
+        if why is None:
             live.decision = decide(policy, live.call, state, time.time())
             if live.decision.edits:
                 live.edited_body = edits.apply(live.request.body, live.decision.edits)
         else:
-            enforced = policy.mode == "enforce" and policy.on_error == "deny"
-            live.decision = refused(live, UNREADABLE, unread, enforced)
-            live.decision.policy_hash = policy.hash
+            live.decision = refused_unread(policy, live.call, why)
         live.check_seconds += time.perf_counter() - began
 
     def unread(self, live: LiveCall) -> str | None:
-        """Why the call cannot be judged as a whole, None when it can.
-
-        What is judged must be what is sent: a body nobody can read, or that two parsers
-        read differently, is not let through unjudged where rules look into bodies.
-        """
+        """Why the call cannot be judged as a whole, or not be told of; None when it can."""
         policy = self.governance.policy
         if not self.governance.can_record():
             return "The audit log cannot be written, so the call could not be accounted for."
-        looks = policy.content_rules or policy.tools or policy.routes or policy.asks_for_blobs
-        if not looks:
-            return None
-        if live.uninspectable is not None:
-            return f"The request body cannot be inspected: {live.uninspectable}."
-        if live.call.exchange.problem is not None:
-            return f"The request body is ambiguous: {live.call.exchange.problem}."
+        why = unread(policy, live.call, live.uninspectable)
+        if why is not None or not policy.looks_into_calls:
+            return why
         upgrades = live.request.headers.get("upgrade", "").lower() == "websocket"
         if upgrades and live.family.api not in CLIENT_EVENTS and policy.unknown_api != "pass":
             return UNREAD_SOCKET
@@ -190,7 +177,7 @@ class Govern:
         if signed is not None and not signature_falls_away(live, signed):
             message = f"The body must be changed, but the caller signed it ({signed})."
             live.decision.edits.clear()
-            denied = refused(live, editing_rule(live.decision), message, enforced=True)
+            denied = refused(live.call, editing_rule(live.decision), message, enforced=True)
             denied.findings = live.decision.findings
             denied.reservations = live.decision.reservations  # to be released
             denied.policy_hash = live.decision.policy_hash
@@ -264,20 +251,6 @@ class Govern:
             live.mcp_answer = self.mcp_answer(live, state)
         if mcp is not None and live.scanner_for is not None:
             live.call.exchange.telling = partial(worth_judging, self.governance, state)
-
-
-def refused(live: LiveCall, rule: str, message: str, enforced: bool) -> Decision:
-    """A denial by the proxy itself, in the words of a Decision."""
-    decision = Decision(verdict="deny" if enforced else "allow", would="deny")
-    decision.reasons.append(Reason(rule, "deny", "deny", message, enforced))
-    exchange = live.call.exchange
-    if enforced and exchange.mcp is not None and exchange.problem is not None:
-        decision.refusal = problem_refusal(exchange, rule, live.call.id)
-    elif enforced:
-        decision.refusal = Refusal(
-            403, "policy_denied", message, rule, live.call.id, call=exchange.mcp
-        )
-    return decision
 
 
 def editing_rule(decision: Decision) -> str:

@@ -14,9 +14,9 @@ from penstock.mcp import judge_document
 from penstock.mcp.definitions import Digests
 from penstock.policy.decide import decide_answer
 from penstock.policy.decision import Decision
+from penstock.policy.unreadable import UNREADABLE, refused
 from penstock.proxy.call import LiveCall
 from penstock.proxy.capture import UninspectableError, decoded_body
-from penstock.proxy.govern import UNREADABLE, refused
 from penstock.proxy.governance import Governance
 from penstock.proxy.worth_judging import worth_judging
 from penstock.wire import edits
@@ -78,7 +78,7 @@ def unread(governance: Governance, live: LiveCall, why: str) -> Judged:
     policy = governance.policy
     enforced = policy.mode == "enforce" and policy.on_error == "deny"
     message = f"The answer cannot be inspected: {why}."
-    live.answer_decision = refused(live, UNREADABLE, message, enforced)
+    live.answer_decision = refused(live.call, UNREADABLE, message, enforced)
     return refuse(live, live.answer_decision) if enforced else AS_IT_CAME
 
 

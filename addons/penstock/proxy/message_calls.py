@@ -15,8 +15,9 @@ from penstock.policy.decide import decide, decide_limits
 from penstock.policy.files import look_into_files
 from penstock.policy.policy import Policy
 from penstock.policy.rules.limit import Limit
+from penstock.policy.unreadable import UNREADABLE, refused, refused_unread
 from penstock.proxy.call import LiveCall, new_id
-from penstock.proxy.govern import UNREADABLE, Govern, refused
+from penstock.proxy.govern import Govern
 from penstock.proxy.governance import CallState, Governance
 from penstock.wire import openai_socket
 
@@ -75,11 +76,9 @@ class MessageCalls:
         live.uninspectable = live.uninspectable or unreadable
         unread = None if passes else self._govern.unread(live)
         if unread is not None:
-            enforced = policy.mode == "enforce" and policy.on_error == "deny"
-            live.decision = refused(live, UNREADABLE, unread, enforced)
-            live.decision.policy_hash = policy.hash
+            live.decision = refused_unread(policy, live.call, unread)
         elif full:
-            live.decision = refused(live, UNREADABLE, "Too many requests wait here.", True)
+            live.decision = refused(live.call, UNREADABLE, "Too many requests wait here.", True)
             live.decision.policy_hash = policy.hash
         else:
             used = policy if counts else self._without_limits(policy)
