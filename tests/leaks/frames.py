@@ -12,21 +12,21 @@ from collections.abc import Iterator
 from typing import Any
 
 
-def frame(kind: str, document: dict[str, Any]) -> bytes:
-    """One event of this type with a JSON payload."""
+def frame(kind: str, document: dict[str, Any], message: str = "event") -> bytes:
+    """One event (or ``message="exception"``) of this type with a JSON payload."""
     headers = b"".join(
         struct.pack(">B", len(name)) + name.encode() + struct.pack(">BH", 7, len(text)) + text
         for name, text in (
-            (":event-type", kind.encode()),
+            (f":{message}-type", kind.encode()),
             (":content-type", b"application/json"),
-            (":message-type", b"event"),
+            (":message-type", message.encode()),
         )
     )
     payload = json.dumps(document).encode()
     prelude = struct.pack(">II", 16 + len(headers) + len(payload), len(headers))
     prelude += struct.pack(">I", zlib.crc32(prelude))
-    message = prelude + headers + payload
-    return message + struct.pack(">I", zlib.crc32(message))
+    whole = prelude + headers + payload
+    return whole + struct.pack(">I", zlib.crc32(whole))
 
 
 def documents(data: bytes) -> Iterator[dict[str, Any]]:

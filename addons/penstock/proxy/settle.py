@@ -21,7 +21,8 @@ from penstock.proxy.governance import Governance, caller_key
 from penstock.proxy.problem import PROBLEMS, Problem
 from penstock.record.record import Outcome
 
-# Output we have to count ourselves: characters per token, as in English and code.
+# Output we have to count ourselves: characters per token, as in English and code. Other scripts
+# take more tokens for a character, and more bytes of UTF-8 in about the same measure.
 CHARACTERS_PER_TOKEN = 4
 # Operations whose answers cost tokens. Listing models or uploading a file does not.
 METERED = ("chat", "text_completion", "generate_content", "embeddings")
@@ -78,25 +79,34 @@ class Settle:
             # The target's own words, or none: what the caller hears may be less, and made up.
             answer.usage = live.translation.usage or Usage()
         usage = answer.usage
-        key = caller_key(live.call.caller)
-        model = exchange.model or ""
-        spoken = spoken_characters(answer) // CHARACTERS_PER_TOKEN
-        if broke_off and live.streamed and usage.output_total is not None:
-            # The last word on usage was not said: Anthropic's streams begin with output 1.
-            if spoken > usage.output_total:
-                usage.output_total, usage.estimated = spoken, True
-        elif usage.input_total is not None or usage.output_total is not None:
+        told = usage.input_total is not None or usage.output_total is not None
+        if told and not (live.streamed and is_unfinished(answer, broke_off)):
             self.governance.estimator.learn(
-                key, model, live.call.body_bytes, usage.input_total or 0, usage.output_total or 0,
+                caller_key(live.call.caller),
+                exchange.model or "",
+                live.call.body_bytes,
+                usage.input_total or 0,
+                usage.output_total or 0,
                 live.call.media,
-            )  # fmt: skip
-        elif exchange.operation in METERED and live.answered_well and usage.counted_tokens is None:
-            expected = self.governance.estimator.estimate(
-                key, model, live.call.body_bytes, None, live.call.media
             )
-            usage.input_total = expected.input_tokens
-            usage.output_total = spoken
-            usage.estimated = True
+        elif told or (
+            exchange.operation in METERED and live.answered_well and usage.counted_tokens is None
+        ):
+            self.estimate(live, answer)
+
+    def estimate(self, live: LiveCall, answer: Answer) -> None:
+        """Our own count, where the provider's last word is missing: what was streamed, at least."""
+        usage, call = answer.usage, live.call
+        if usage.input_total is None:
+            usage.input_total = self.governance.estimator.estimate(
+                caller_key(call.caller),
+                call.exchange.model or "",
+                call.body_bytes,
+                None,
+                call.media,
+            ).input_tokens
+        usage.output_total = max(usage.output_total or 0, spoken_tokens(answer))
+        usage.estimated = True
 
     async def price_later(self, live: LiveCall, answer: Answer) -> None:
         await self.governance.prices.load()
@@ -146,10 +156,22 @@ def has_tokens(usage: Usage) -> bool:
     return bool(usage.input_total or usage.output_total)
 
 
-def spoken_characters(answer: Answer) -> int:
-    """Characters of everything the answer says, reasoning and tool arguments included."""
+def is_unfinished(answer: Answer, broke_off: bool) -> bool:
+    """True when what a stream said of its usage so far need not be the last word.
+
+    Anthropic's begin with an output of 1, Gemini's count on with each event. Why the model
+    stopped comes with the last word or after it.
+    """
+    ended = any(message.finish_reason for message in answer.messages)
+    return not ended and (broke_off or answer.error is not None or not answer.complete)
+
+
+def spoken_tokens(answer: Answer) -> int:
+    """A rough count of everything the answer says, reasoning and tool arguments included."""
     parts = (part for message in answer.messages for part in message.parts)
-    return sum(len(part.text or "") + len(str(part.arguments or "")) for part in parts)
+    texts = (text for part in parts for text in (part.text, part.arguments) if text)
+    said = sum(len(str(text).encode("utf-8", "surrogatepass")) for text in texts)
+    return max(said // CHARACTERS_PER_TOKEN, min(said, 1))
 
 
 def spent(live: LiveCall, usage: Usage) -> dict[str, Amount]:
