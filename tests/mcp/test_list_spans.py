@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.mcp.list_spans import without_elements
+from penstock.mcp.tools import filter_list_answer
+from penstock.wire.json_leaves import parse
 from penstock.wire.json_spans import remove_elements
 
 PATH = ("result", "tools")
@@ -42,6 +44,80 @@ def test_quick_and_general_removal_agree(
     assert quick == remove_elements(body, PATH, removed)
     kept = [tool for index, tool in enumerate(tools) if index not in removed]
     assert json.loads(quick) == {"id": 1, "result": {"tools": kept, "next": "x"}}
+
+
+SPACES = st.sampled_from(["", "", "", " ", "\n\t", "\r\n "])
+SCALARS = st.sampled_from(
+    [
+        "1",
+        "-0.5e3",
+        "1.0",
+        "true",
+        "null",
+        '"tools"',
+        '"x\\"tools"',
+        '"\\u0074ools"',
+        '"[{\\"tools\\":["',
+    ]
+)
+KEYS = st.sampled_from(
+    [
+        "tools",
+        "result",
+        "name",
+        "to\\u006fls",
+        'x\\"tools',
+        "\\u0072esult",
+        "id",
+        "t\u00f6\u00f6ls",
+        "tools ",
+    ]
+)
+
+
+def spelled(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    """Arrays and objects as somebody hostile may write them: keys twice, escaped, odd spaces."""
+    pairs = st.tuples(SPACES, KEYS, SPACES, inner, SPACES)
+    members = st.lists(pairs, max_size=4)
+    return st.lists(st.tuples(SPACES, inner), max_size=3).map(
+        lambda items: "[" + ",".join(space + item + space for space, item in items) + "]"
+    ) | members.map(
+        lambda found: (
+            "{" + ",".join(f'{a}"{key}"{b}:{c}{value}' for a, key, b, value, c in found) + "}"
+        )
+    )
+
+
+TEXTS = st.recursive(SCALARS, spelled, max_leaves=12)
+
+
+@given(
+    tools=st.lists(st.tuples(SPACES, TEXTS), min_size=1, max_size=4),
+    before=st.lists(st.tuples(KEYS, TEXTS), max_size=3),
+    inside=st.lists(st.tuples(KEYS, TEXTS), max_size=3),
+    key=st.sampled_from(["tools", "to\\u006fls"]),
+    chosen=st.integers(1, 15),
+)
+def test_hostile_spellings_are_filtered_alike_or_withheld(
+    tools: list[Any], before: list[Any], inside: list[Any], key: str, chosen: int
+) -> None:
+    """Decoys, escapes, words that look like keys: the quick way gives what the slow way gives."""
+    array = "[" + ",".join(space + text + space for space, text in tools) + "]"
+    result = ",".join([f'"{key}":{array}', *(f'"{name}": {text}' for name, text in inside)])
+    outer = [*(f'"{name}":{text}' for name, text in before), f'"result": {{{result}}}']
+    body = ("{" + ",".join(outer) + "}").encode()
+    reading = parse(body)
+    listed = reading.value["result"]["tools"]
+    hiding = [bool(chosen >> index & 1) for index in range(len(tools))]
+    asked = iter(hiding)
+    filtered = filter_list_answer(body, lambda _: next(asked))
+    if reading.problem is not None:
+        assert b"withheld" in filtered or not isinstance(listed, list)
+        return
+    removed = [index for index, hides in enumerate(hiding) if hides]
+    assert filtered == (remove_elements(body, PATH, removed) if removed else body)
+    kept = [tool for tool, hides in zip(listed, hiding, strict=True) if not hides]
+    assert json.loads(filtered)["result"]["tools"] == kept
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from penstock.mcp.memory import Memory
+import json
+
+from penstock.mcp.definitions import Digests, mark
+from penstock.mcp.memory import WRITTEN_BYTES_MAX, Memory
+from penstock.wire.json_leaves import parse
+from penstock.wire.jsonrpc import MessageLeaves
 
 TOOL = {"name": "search", "description": "Finds things.", "inputSchema": {"type": "object"}}
 URL = "https://a.example/mcp"
@@ -45,7 +50,28 @@ def test_invented_servers_and_tools_do_not_grow_memory() -> None:
     memory.see("https://s1.example", [{"name": f"t{number}"} for number in range(20_000)])
     assert len(memory._shown) == 1000
     assert sum(len(tools) for tools in memory._shown.values()) == 10_000
-    assert sum(len(marks) for marks in memory._marks.values()) <= 10_000
+
+
+def test_what_definitions_take_is_bounded() -> None:
+    """Past the limit they are pinned at once: compared and named as ever, and not kept."""
+    memory = Memory()
+
+    def see(says: str) -> None:
+        tools = [{"name": f"t{n}", "description": says * 2**20} for n in range(20)]
+        body = json.dumps({"jsonrpc": "2.0", "id": 1, "result": {"tools": tools}}).encode()
+        digests = Digests(mark, MessageLeaves(body, parse(body)))
+        memory.see(URL, digests.reading.value["result"]["tools"], digests)
+
+    see("a")
+    before = [memory.shown(URL, f"t{n}") for n in (0, 19)]
+    assert memory._written_bytes <= WRITTEN_BYTES_MAX
+    see("a")
+    assert [memory.shown(URL, f"t{n}") for n in (0, 19)] == before
+    see("b")
+    assert all(memory.shown(URL, f"t{n}") != pin for n, pin in zip((0, 19), before, strict=True))
+    assert memory._written_bytes <= WRITTEN_BYTES_MAX
+    memory.see(URL, [{"name": f"t{n}"} for n in range(20)])
+    assert memory._written_bytes == 0
 
 
 def test_tasks_are_forgotten_oldest_first() -> None:

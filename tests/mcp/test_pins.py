@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from penstock.mcp.lock import dump, load
-from penstock.mcp.pins import changed_fields, compare, pin_of, pins_of
+from penstock.mcp.pins import changed_fields, compare, pin_hash, pin_of, pins_of
 
 TOOL: dict[str, Any] = {
     "name": "search",
@@ -44,6 +46,30 @@ def test_order_and_metadata_do_not_matter() -> None:
     """Key order, ``_meta`` and a null field are no change."""
     same = {**dict(reversed(TOOL.items())), "_meta": {"x": 1}, "outputSchema": None}
     assert pin_of(same) == pin_of(TOOL)
+
+
+STRICT = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(exclude_categories=["Cs"])),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text("ab\x7f\u00e9\U0001f600\uffff1."), inner)
+    ),
+    max_leaves=8,
+)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["name", "description", "inputSchema", "icons", "_meta"]), STRICT
+    )
+)
+def test_the_quick_hash_is_that_of_the_pin(definition: dict[str, Any]) -> None:
+    """Whatever strict JSON holds: floats, control characters, keys of any script."""
+    assert pin_hash(definition) == pin_of(definition).hash
 
 
 def test_added_and_removed_tools_are_changes() -> None:

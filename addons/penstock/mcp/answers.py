@@ -13,12 +13,13 @@ from functools import partial
 from typing import Any, Protocol
 
 from penstock.exchange import McpCall
-from penstock.mcp.definitions import LISTS
+from penstock.mcp.definitions import LISTS, Digests, mark
 from penstock.mcp.shorten import shorten
 from penstock.mcp.tools import filter_list_answer
 from penstock.wire.family import Refusal
-from penstock.wire.json_leaves import Reading, parse
+from penstock.wire.json_leaves import parse
 from penstock.wire.json_spans import replace_value
+from penstock.wire.jsonrpc import MessageLeaves
 from penstock.wire.jsonrpc_refusal import answer_refusal, refusal_document
 from penstock.wire.loose import as_dict
 from penstock.wire.sse import SseParser
@@ -48,6 +49,7 @@ class Rules(Protocol):
     """What is asked about the messages of one answer."""
 
     bytes_max: int | None
+    digest: Digests | None  # of the document that is being judged
 
     def judge(self, message: dict[str, Any], size: int) -> Verdict | None:
         """A refusal in place of ``message``, which is ``size`` bytes long."""
@@ -59,28 +61,29 @@ class Rules(Protocol):
 
 
 def judge_document(
-    body: bytes, rules: Rules, call: McpCall | None, reading: Reading | None = None
+    body: bytes, rules: Rules, call: McpCall | None, digests: Digests | None = None
 ) -> tuple[bytes, Verdict | None]:
     """A JSON answer (one message or a batch) as it may leave, and what was refused of it.
 
     A refused message is answered under its own id, or that of the call; one with neither (a
-    server's request on a stream of its own) leaves nothing. ``reading`` is the body as parsed,
-    if it was.
+    server's request on a stream of its own) leaves nothing. ``digests`` are those of the body as
+    parsed, if it was.
     """
     small = rules.bytes_max is None or len(body) <= rules.bytes_max
-    if small and not any(mark in body for mark in _TELLING):
+    if small and not any(word in body for word in _TELLING):
         return body, None
-    reading = reading or parse(body)
-    if isinstance(reading.value, list):
-        return _judge_batch(body, reading, rules, call)
-    body, verdict = _judge_one(body, reading.value, rules, call)
-    return (_filtered(body, rules, reading) if verdict is None else body), verdict
+    digests = rules.digest = digests or Digests(mark, MessageLeaves(body, parse(body)))
+    if isinstance(digests.reading.value, list):
+        return _judge_batch(body, digests, rules, call)
+    body, verdict = _judge_one(body, digests.reading.value, rules, call)
+    return (_filtered(body, rules, digests) if verdict is None else body), verdict
 
 
-def _filtered(body: bytes, rules: Rules, reading: Reading) -> bytes:
+def _filtered(body: bytes, rules: Rules, digests: Digests) -> bytes:
     """The answer without what its lists may not show."""
     for member in LISTS:
-        body = filter_list_answer(body, partial(rules.hidden, member), member, reading)
+        hidden = partial(rules.hidden, member)
+        body = filter_list_answer(body, hidden, member, digests.reading, digests.written)
     return body
 
 
@@ -101,12 +104,13 @@ def _judge_one(
 
 
 def _judge_batch(
-    body: bytes, reading: Reading, rules: Rules, call: McpCall | None
+    body: bytes, digests: Digests, rules: Rules, call: McpCall | None
 ) -> tuple[bytes, Verdict | None]:
     """Each message by itself: those that are refused are answered in their place."""
-    judged = [(index, one) for index, one in enumerate(reading.value) if isinstance(one, dict)]
+    batch = digests.reading.value
+    judged = [(index, one) for index, one in enumerate(batch) if isinstance(one, dict)]
     verdicts = [(index, one, rules.judge(one, _size(one))) for index, one in judged]
-    body = _filtered(body, rules, reading)
+    body = _filtered(body, rules, digests)
     if not body.startswith(b"["):
         return body, None  # withheld as a whole
     last: Verdict | None = None

@@ -6,7 +6,9 @@ the one of before. Hashing a definition costs 2 µs, reading and pinning it a hu
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterator, Sequence
+from hashlib import blake2b
 from typing import Any
 
 import orjson
@@ -20,33 +22,64 @@ from penstock.wire.loose import as_dict, as_list
 LISTS = ("tools", "resources", "resourceTemplates", "prompts")
 
 Hash = Callable[[bytes], bytes]
+_KEY = secrets.token_bytes(32)
+DIGEST_BYTES = 16
+
+
+def mark(data: bytes) -> bytes:
+    """A hash that nobody can prepare a twin for: the key is this process's own."""
+    return blake2b(data, digest_size=DIGEST_BYTES, key=_KEY).digest()
 
 
 class Digests:
-    """Hashes of the objects of one document, each made once. The document must stay alive.
+    """The objects of one document as written and as hashed, each once. It must stay alive."""
 
-    ``whole`` is the hash of all of it but the answer's number; None where that is not one.
-    """
-
-    __slots__ = ("_hash", "_known", "whole")
+    __slots__ = ("_hash", "_known", "_leaves", "_whole", "_written")
 
     def __init__(self, hash_bytes: Hash, leaves: MessageLeaves) -> None:
-        self._hash = hash_bytes
-        self._known: dict[int, bytes | None] = {}
-        self.whole: bytes | None = None
-        ident = as_dict(leaves.reading.value).get("id")
-        if type(ident) is int and leaves.body and leaves.reading.problem is None:
-            # A number holds no text, so wherever it stood first the rest is what was read.
-            self.whole = hash_bytes(leaves.body.replace(b'"id":%d' % ident, b'"id":', 1))
+        self._hash, self._leaves = hash_bytes, leaves
+        self._written: dict[int, bytes | None] = {}
+        self._known: dict[int, bytes] = {}
+        self._whole: bytes | None = None
+
+    @property
+    def reading(self) -> Reading:
+        """The document as parsed."""
+        return self._leaves.reading
+
+    @property
+    def strict(self) -> bool:
+        """True when every parser reads the same in the document."""
+        return self.reading.problem is None
+
+    @property
+    def whole(self) -> bytes | None:
+        """The hash of all of it but the answer's number; None where that is not one."""
+        if self._whole is None:
+            body, ident = self._leaves.body, as_dict(self.reading.value).get("id")
+            if type(ident) is int and body and self.strict:
+                # A number holds no text, so wherever it stood first the rest is what was read.
+                self._whole = self._hash(body.replace(b'"id":%d' % ident, b'"id":', 1))
+        return self._whole
+
+    def written(self, element: Any) -> bytes | None:
+        """An object as compact JSON; None for what the quick writer cannot write (huge numbers)."""
+        ident = id(element)
+        if ident not in self._written:
+            try:
+                self._written[ident] = orjson.dumps(element)
+            except orjson.JSONEncodeError:
+                self._written[ident] = None
+        return self._written[ident]
 
     def __call__(self, element: Any) -> bytes | None:
-        """The hash; None for what the quick writer cannot write (huge numbers)."""
+        """The hash of the same."""
         ident = id(element)
         if ident not in self._known:
-            try:
-                self._known[ident] = self._hash(orjson.dumps(element))
-            except orjson.JSONEncodeError:
-                self._known[ident] = None
+            written = self.written(element)
+            if written is None:
+                return None
+            self._known[ident] = self._hash(written)
         return self._known[ident]
 
 
@@ -74,12 +107,12 @@ def telling_leaves(
     fresh: dict[int, bytes] = {}
     known: set[int] = set()
     for element in listed(leaves.reading.value):
-        mark = digest(element)
-        if mark is not None and isinstance(element, dict):
-            if is_clean(mark):
+        hashed = digest(element) if isinstance(element, dict) else None
+        if hashed is not None:
+            if is_clean(hashed):
                 known.add(id(element))
             else:
-                fresh[id(element)] = mark
+                fresh[id(element)] = hashed
     if not fresh and not known:
         return leaves
     places = dict(_placed(leaves.reading.value))

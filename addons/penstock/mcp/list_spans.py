@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 import orjson
@@ -20,17 +20,27 @@ from penstock.wire.json_spans import remove_elements
 from penstock.wire.loose import at as value_at
 
 Span = tuple[int, int]
+Written = Callable[[Any], bytes | None]
 
 _SPACE = re.compile(rb"[ \t\r\n]*+")
 _DECODER = json.JSONDecoder()
 
 
-def without_elements(body: bytes, path: Path, listed: list[Any], removed: Collection[int]) -> bytes:
-    """``body`` without some elements of the array ``listed``, which stands at ``path`` in it."""
-    spans = _quick_spans(body, str(path[-1]), listed)
+def without_elements(
+    body: bytes,
+    path: Path,
+    listed: list[Any],
+    removed: Collection[int],
+    written: Written = orjson.dumps,
+) -> bytes:
+    """``body`` without some elements of the array ``listed``, which stands at ``path`` in it.
+
+    ``written`` gives an element as compact JSON.
+    """
+    spans = _quick_spans(body, str(path[-1]), listed, written)
     if spans is not None:
         shorter = _cut(body, spans, set(removed))
-        if _stands_once(body, str(path[-1])):
+        if spans and _stands_once(body, str(path[-1]), (spans[0][0], spans[-1][1])):
             return shorter
         kept = [element for index, element in enumerate(listed) if index not in removed]
         if _holds(shorter, path, kept):
@@ -38,9 +48,15 @@ def without_elements(body: bytes, path: Path, listed: list[Any], removed: Collec
     return remove_elements(body, path, removed)
 
 
-def _stands_once(body: bytes, member: str) -> bool:
-    """True when the array found can be no other: its name is there once, and not in disguise."""
-    return body.count(b'"%s"' % member.encode()) == 1 and b"\\u" not in body
+def _stands_once(body: bytes, member: str, inside: Span) -> bool:
+    """True when the array found can be no other: its name is there once, and not in disguise.
+
+    What stands inside the array cannot be it.
+    """
+    before, after = body[: inside[0]], body[inside[1] :]
+    name = b'"%s"' % member.encode()
+    once = before.count(name) == 1 and name not in after
+    return once and b"\\u" not in before and b"\\u" not in after
 
 
 def _holds(body: bytes, path: Path, expected: list[Any]) -> bool:
@@ -50,7 +66,9 @@ def _holds(body: bytes, path: Path, expected: list[Any]) -> bool:
         return False
 
 
-def _quick_spans(body: bytes, member: str, listed: list[Any]) -> list[Span] | None:
+def _quick_spans(
+    body: bytes, member: str, listed: list[Any], written: Written
+) -> list[Span] | None:
     """Spans of the elements, if the array is where its name first stands; else None."""
     position = body.find(b'"%s"' % member.encode())
     if position < 0:
@@ -60,12 +78,18 @@ def _quick_spans(body: bytes, member: str, listed: list[Any]) -> list[Span] | No
         if body[position : position + 1] != bytes([mark]):
             return None
         position = _space(body, position + 1)
-    text = body.decode("ascii") if body.isascii() else None
+    text: str | None = None
     spans: list[Span] = []
     for element in listed:
-        end = _end(body, text, position, element)
-        if end is None:
-            return None
+        compact = written(element)
+        if compact is not None and body.startswith(compact, position):
+            end = position + len(compact)
+        else:
+            if text is None:
+                text = body.decode("ascii") if body.isascii() else ""
+            end = _end(text, position)
+            if end < 0:
+                return None
         spans.append((position, end))
         position = _space(body, end)
         if body[position : position + 1] not in (b",", b"]"):
@@ -74,18 +98,12 @@ def _quick_spans(body: bytes, member: str, listed: list[Any]) -> list[Span] | No
     return spans
 
 
-def _end(body: bytes, text: str | None, start: int, element: Any) -> int | None:
-    """Where the element that starts at ``start`` ends, if it is ``element``."""
-    compact = orjson.dumps(element)
-    if body.startswith(compact, start):
-        return start + len(compact)
-    if text is None:
-        return None
+def _end(text: str, start: int) -> int:
+    """Where the value that starts at ``start`` ends; -1 where there is none."""
     try:
-        _, end = _DECODER.raw_decode(text, start)
+        return _DECODER.raw_decode(text, start)[1]
     except (ValueError, RecursionError):
-        return None
-    return end
+        return -1
 
 
 def _cut(body: bytes, spans: list[Span], removed: set[int]) -> bytes:

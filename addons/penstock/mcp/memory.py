@@ -6,31 +6,31 @@ or was never seen counts as unknown, which is the cautious answer. Holds no text
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from hashlib import blake2b
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
-
-import orjson
 
 from penstock.mcp.causes import Causes
 from penstock.mcp.definitions import Digests
 from penstock.mcp.names import skeleton
-from penstock.mcp.pins import Pin, pins_of
+from penstock.mcp.pins import Pin, pin_of, pins_of
+from penstock.mcp.shown import Shown
 from penstock.mcp.taint import Taints
-from penstock.wire.loose import as_dict, as_text
+from penstock.wire.loose import name_of
 
 # A pod talks to dozens of servers with some hundred tools together.
 SERVERS_MAX = 1000
 TOOLS_MAX = 10_000
+# What their definitions may take as written: 10,000 of the usual size, and one in the hands of a
+# hostile server. Further ones are pinned at once, which costs time in place of memory.
+WRITTEN_BYTES_MAX = 16 * 2**20
 # Pages of one list, in each of its filtered forms.
 PAGES_MAX = 100
 # Tasks whose result may still come, and how long it is waited for.
 TASKS_MAX = 10_000
 TASK_SECONDS = 86_400.0
-
-Digest = Callable[[Any], bytes | None]
 
 
 class Memory:
@@ -38,10 +38,11 @@ class Memory:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
+        self._lock = threading.Lock()
         self.taints = Taints(clock)
         self.causes = Causes(clock)
-        self._shown: dict[str, dict[str, Pin]] = {}
-        self._marks: dict[str, dict[str, bytes]] = {}  # quick hashes of the same
+        self._shown: dict[str, dict[str, Shown]] = {}
+        self._written_bytes = 0  # of all tools as shown
         self._pages: dict[str, set[bytes]] = {}  # documents that changed nothing since
         self._looks: dict[str, set[tuple[str, str]]] = {}
         self._tools = 0
@@ -54,7 +55,7 @@ class Memory:
     ) -> list[str]:
         """Note one page of a server's tools; a sentence for each new name that may deceive.
 
-        ``digests`` are the hashes of the document it came in.
+        ``digests`` are those of the document it came in.
         """
         if server not in self._shown and len(self._shown) >= SERVERS_MAX:
             return []
@@ -63,43 +64,36 @@ class Memory:
         if page in pages:
             return []  # as it was, and nothing else was shown since
         shown = self._shown.setdefault(server, {})
-        marks = self._marks.setdefault(server, {})
         alarms = []
-        fresh = self._fresh(marks, definitions, digests or _mark)
+        fresh = _fresh(shown, definitions, digests)
         if fresh or len(pages) >= PAGES_MAX:
             pages.clear()
         if page is not None:
             pages.add(page)
-        for name, pin in pins_of(fresh).items():
-            if name not in shown:
-                if self._tools >= TOOLS_MAX:
-                    marks.pop(name, None)
-                    continue
-                self._tools += 1
-                alarms += self._deceives(server, name)
-            shown[name] = Pin(name, pin.hash, pin.fields)  # without its texts
+        with self._lock:  # large answers are judged in threads
+            for name, tool in fresh.items():
+                if name not in shown:
+                    if self._tools >= TOOLS_MAX:
+                        continue
+                    self._tools += 1
+                    alarms += self._deceives(server, name)
+                self._keep(shown, name, tool)
         return alarms
 
-    def _fresh(
-        self, marks: dict[str, bytes], definitions: Sequence[Any], digest: Digest
-    ) -> list[Any]:
-        """The definitions that are not as last seen: pinning 500 tools anew costs 20 ms."""
-        names = [as_text(as_dict(one).get("name")) or "" for one in definitions]
-        if len(set(names)) < len(names):
-            marks.clear()  # a name given twice is pinned as both together
-            return list(definitions)
-        fresh = []
-        for name, one in zip(names, definitions, strict=True):
-            mark = digest(one)
-            if mark is None or marks.get(name) != mark:
-                fresh.append(one)
-                marks.pop(name, None)
-                if mark is not None:
-                    marks[name] = mark
-        return fresh
+    def _keep(self, shown: dict[str, Shown], name: str, tool: Shown) -> None:
+        before = shown.get(name)
+        if before is not None:
+            self._written_bytes -= len(before.written or b"")
+        if self._written_bytes + len(tool.written or b"") > WRITTEN_BYTES_MAX:
+            tool.settle()
+        self._written_bytes += len(tool.written or b"")
+        shown[name] = tool
 
     def _deceives(self, server: str, name: str) -> list[str]:
         alike = self._looks.setdefault(skeleton(name), set())
+        if not alike:
+            alike.add((server, name))
+            return []
         others = sorted(alike)
         alike.add((server, name))
         found = []
@@ -111,7 +105,13 @@ class Memory:
 
     def shown(self, server: str, tool: str) -> Pin | None:
         """The tool as the server last showed it; None when it did not."""
-        return self._shown.get(server, {}).get(tool)
+        known = self._shown.get(server, {}).get(tool)
+        return None if known is None else known.pin
+
+    def shown_hash(self, server: str, tool: str) -> str | None:
+        """The hash of its pin, which is quicker to be had."""
+        known = self._shown.get(server, {}).get(tool)
+        return None if known is None else known.hash
 
     # ------------------------------------------------------------------ deferred results
 
@@ -127,9 +127,19 @@ class Memory:
         return tool if until > self._clock() else None
 
 
-def _mark(definition: Any) -> bytes | None:
-    """A quick hash; None for what the quick writer cannot write (huge numbers)."""
-    try:
-        return blake2b(orjson.dumps(definition), digest_size=16).digest()
-    except orjson.JSONEncodeError:
-        return None
+def _fresh(
+    shown: Mapping[str, Shown], definitions: Sequence[Any], digests: Digests | None
+) -> dict[str, Shown]:
+    """The definitions that are not as last seen, by name."""
+    names = [name_of(one) for one in definitions]
+    if digests is None or not digests.strict or len(set(names)) < len(names):
+        # A name given twice is pinned as both together.
+        return {name: Shown(pin=pin) for name, pin in pins_of(definitions).items()}
+    fresh: dict[str, Shown] = {}
+    for name, one in zip(names, definitions, strict=True):
+        written = digests.written(one)
+        known = shown.get(name)
+        if not name or (known is not None and written is not None and known.stays(written)):
+            continue
+        fresh[name] = Shown(written) if written is not None else Shown(pin=pin_of(one))
+    return fresh

@@ -17,10 +17,14 @@ _CONFUSABLE = str.maketrans(
 )
 # Separators and invisible characters: names differing only here are one name to a reader.
 _IGNORED = str.maketrans("", "", "-_. /:\u00ad\u200b\u200c\u200d\u2060\ufeff")
+# The same for names without other letters, in one step.
+_PLAIN = str.maketrans("i01|", "loll", "-_. /:")
 
 
 def skeleton(name: str) -> str:
     """What a name looks like: case, separators, scripts and invisible characters aside."""
+    if name.isascii():  # nearly all are, and lists have hundreds
+        return name.lower().translate(_PLAIN).replace("rn", "m")
     folded = unicodedata.normalize("NFKC", name).casefold().translate(_IGNORED)
     return folded.translate(_CONFUSABLE).replace("i", "l").replace("rn", "m")
 

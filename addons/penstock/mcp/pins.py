@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+import orjson
 
 from penstock.wire.loose import as_dict, as_text
 
@@ -20,6 +23,10 @@ from penstock.wire.loose import as_dict, as_text
 FIELDS = ("title", "description", "inputSchema", "outputSchema", "annotations", "icons")
 
 ChangeKind = Literal["added", "removed", "changed"]
+
+# Floats are the one thing in strict JSON that the quick writer and the canonical one write
+# differently. Texts may look like one: they are only written the slow way then.
+_MAY_BE_FLOAT = re.compile(rb"[0-9][.e]")
 
 
 @dataclass(slots=True, frozen=True)
@@ -53,10 +60,21 @@ def digest(value: Any) -> str:
     return "sha256:" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def pin_hash(definition: Mapping[str, Any]) -> str:
+    """``pin_of(definition).hash``, ten times as fast, of what was read from strict JSON.
+
+    Not of anything else: the quick writer takes NaN, which strict JSON has not, for null.
+    """
+    name, present = _parts(definition)
+    written = orjson.dumps({"name": name, **present}, option=orjson.OPT_SORT_KEYS)
+    if _MAY_BE_FLOAT.search(written) is not None:
+        return digest({"name": name, **present})
+    return "sha256:" + hashlib.sha256(written).hexdigest()
+
+
 def pin_of(definition: Mapping[str, Any]) -> Pin:
     """The pin of a tool definition as it stands in a ``tools/list`` answer."""
-    name = as_text(definition.get("name")) or ""
-    present = {key: definition[key] for key in FIELDS if definition.get(key) is not None}
+    name, present = _parts(definition)
     return Pin(
         name=name,
         hash=digest({"name": name, **present}),
@@ -64,6 +82,12 @@ def pin_of(definition: Mapping[str, Any]) -> Pin:
         title=as_text(present.get("title")),
         description=as_text(present.get("description")),
     )
+
+
+def _parts(definition: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The name, and the fields that are there."""
+    present = {key: definition[key] for key in FIELDS if definition.get(key) is not None}
+    return as_text(definition.get("name")) or "", present
 
 
 def pins_of(definitions: Iterable[Any]) -> dict[str, Pin]:

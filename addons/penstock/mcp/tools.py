@@ -12,11 +12,13 @@ import json
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from penstock.mcp.list_spans import without_elements
+import orjson
+
+from penstock.mcp.list_spans import Written, without_elements
 from penstock.mcp.servers import wildcard
 from penstock.wire.json_leaves import Reading, parse
 from penstock.wire.json_spans import replace_value
-from penstock.wire.loose import as_dict, as_list, as_text
+from penstock.wire.loose import as_dict, as_list, name_of
 
 # A filtered list may be kept this long by a client: the delay of a revocation in its view.
 TTL_MILLISECONDS_MAX = 60_000
@@ -33,13 +35,18 @@ def match_tool(patterns: Iterable[str], name: str) -> bool:
 
 
 def filter_list_answer(
-    body: bytes, hidden: Hidden, member: str = "tools", reading: Reading | None = None
+    body: bytes,
+    hidden: Hidden,
+    member: str = "tools",
+    reading: Reading | None = None,
+    written: Written = orjson.dumps,
 ) -> bytes:
     """A JSON answer without the elements of ``result.<member>`` that are hidden.
 
     ``hidden`` is asked once for each element. An answer without such a list comes back as it
     is. A list that parsers could read differently (duplicate keys) becomes a JSON-RPC error:
-    what was judged must be what arrives. ``reading`` is the body as parsed, if it was.
+    what was judged must be what arrives. ``reading`` is the body as parsed, if it was, and
+    ``written`` gives its elements as compact JSON.
     """
     if member.encode() not in body and b"\\" not in body:
         return body
@@ -53,14 +60,12 @@ def filter_list_answer(
         if reading.problem is not None:
             return _withheld(message)
         path = (index, "result") if batch else ("result",)
-        body = _without(body, (*path, member), result[member], hidden)
+        listed = result[member]
+        removed = [index for index, element in enumerate(listed) if hidden(element)]
+        if removed:
+            body = without_elements(body, (*path, member), listed, removed, written)
         body = _made_private(body, path, result)
     return body
-
-
-def _without(body: bytes, path: tuple[str | int, ...], listed: list[Any], hidden: Hidden) -> bytes:
-    removed = [index for index, element in enumerate(listed) if hidden(element)]
-    return without_elements(body, path, listed, removed) if removed else body
 
 
 def _made_private(body: bytes, path: tuple[str | int, ...], result: dict[str, Any]) -> bytes:
@@ -88,5 +93,4 @@ def _withheld(message: Any) -> bytes:
 def listed_names(document: Any, member: str = "tools") -> list[str]:
     """The names in a parsed list answer, in order; for reports and pins."""
     result = as_dict(as_dict(document).get("result"))
-    names = [as_text(as_dict(element).get("name")) for element in as_list(result.get(member))]
-    return [name for name in names if name]
+    return [name for element in as_list(result.get(member)) if (name := name_of(element))]

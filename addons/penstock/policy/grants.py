@@ -210,7 +210,10 @@ def not_as_pinned(about: Sequence[Rule[Tools]], url: str, tool: str, state: Stat
 def changed(rule: Rule[Tools], url: str, tool: str, state: State) -> str | None:
     """What is not as pinned, by the names of its fields; None when all is."""
     assert rule.act.pins is not None  # asked for rules with a lock file
-    fields = changed_fields(rule.act.pins.pin(url, tool), state.memory.shown(url, tool))
+    pin = rule.act.pins.pin(url, tool)
+    if pin is not None and state.memory.shown_hash(url, tool) == pin.hash:
+        return None
+    fields = changed_fields(pin, state.memory.shown(url, tool))
     if fields is None:
         return None
     named = tool[:NAME_CHARACTERS_MAX]

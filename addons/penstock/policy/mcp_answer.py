@@ -185,11 +185,10 @@ class McpAnswer:
             return True
         if member == "resourceTemplates":
             return not self._reachable(name)
-        if any(globs.match(name) for globs in self._denying) and thing == "tool":
+        if thing == "tool" and _matches(self._denying, name):
             return True
         listing = self._listing[thing]
-        granting = [*listing, *self._may_grant[thing]] if listing else listing
-        if listing and not any(globs.match(name) for globs in granting):
+        if listing and not _matches(listing, name) and not _matches(self._may_grant[thing], name):
             return True
         if thing != "tool" or not self._pinning:
             return False
@@ -258,6 +257,13 @@ def requests_of(message: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     return [
         (name, as_dict(one.get("params"))) for one in asked if (name := as_text(one.get("method")))
     ]
+
+
+def _matches(lists: list[Globs], name: str) -> bool:
+    for globs in lists:  # noqa: SIM110 - asked for each of hundreds: no generator
+        if globs.match(name):
+            return True
+    return False
 
 
 def _fixed(pattern: str) -> str:

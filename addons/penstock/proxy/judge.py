@@ -45,11 +45,9 @@ def judge(
     leaves = live.family.read_answer(live.call.exchange, answer)
     began = time.perf_counter()
     state = governance.state_for(live.call.caller)
-    reading = leaves.reading if isinstance(leaves, MessageLeaves) else None
+    digests = None
     if isinstance(leaves, MessageLeaves):
         digests = Digests(governance.memo.digest, leaves)
-        if live.mcp_answer is not None:
-            live.mcp_answer.digest = digests
         leaves = worth_judging(governance, state, leaves, digests)
     decision = decide_answer(governance.policy, live.call, leaves, state, time.time())
     live.check_seconds += time.perf_counter() - began
@@ -59,7 +57,7 @@ def judge(
     body = edits.apply(answer.body, decision.edits) if decision.edits else answer.body
     if live.mcp_answer is not None:
         body, verdict = judge_document(
-            body, live.mcp_answer, live.call.exchange.mcp, None if decision.edits else reading
+            body, live.mcp_answer, live.call.exchange.mcp, None if decision.edits else digests
         )
         if verdict is not None:
             decision.verdict, decision.refusal = "deny", verdict.refusal

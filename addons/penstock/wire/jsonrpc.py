@@ -42,7 +42,7 @@ from penstock.wire.jsonrpc_shape import (
     speaks_mcp,
 )
 from penstock.wire.leaves_later import LeavesLater
-from penstock.wire.loose import as_dict, as_dicts, as_text
+from penstock.wire.loose import as_dict, as_dicts, as_text, name_of
 from penstock.wire.sse import looks_like_sse
 from penstock.wire.zones import Marks, leaves
 
@@ -324,10 +324,9 @@ def _note_answer(message: dict[str, Any], exchange: Exchange) -> None:
 def _note_result(result: dict[str, Any], call: McpCall, answer: Answer) -> None:
     """What a result tells, by its own shape: on event streams nobody knows what was asked."""
     if isinstance(result.get("tools"), list):
-        listed = dict.fromkeys(call.tools_listed or [])
-        names = (as_text(tool.get("name")) for tool in as_dicts(result["tools"]))
-        listed.update(dict.fromkeys(name for name in names if name))
-        call.tools_listed = list(listed)[:TOOLS_LISTED_MAX]
+        names = [name for tool in result["tools"] if (name := name_of(tool))]
+        call.tools_listed = list(dict.fromkeys([*(call.tools_listed or []), *names]))
+        del call.tools_listed[TOOLS_LISTED_MAX:]
     if isinstance(result.get("serverInfo"), dict):
         call.server = as_text(result["serverInfo"].get("name"))
         call.protocol_version = as_text(result.get("protocolVersion")) or call.protocol_version

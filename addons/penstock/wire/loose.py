@@ -36,6 +36,12 @@ def as_text(value: Any) -> str | None:
     return value if isinstance(value, str) else None
 
 
+def name_of(value: Any) -> str:
+    """The ``name`` of an object that has one; else nothing."""
+    name = value.get("name") if isinstance(value, dict) else None
+    return name if isinstance(name, str) else ""
+
+
 def as_count(value: Any) -> int | None:
     """``value`` if it is a whole number from 0 to COUNT_MAX (12.0 is one), else None."""
     if isinstance(value, bool) or not isinstance(value, int | float):
