@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -12,15 +13,20 @@ from pathlib import Path
 
 import pytest
 
-from penstock.caller.process import ProcessFinder
+from penstock.caller import process, socket_table
+from penstock.caller.process import DESCRIPTORS_AT_ONCE, PROC, ProcessFinder
+from penstock.caller.socket_table import socket_in_table, socket_of
 
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="asks the Linux kernel")
 CHILD = "import socket,sys; s=socket.create_connection(({!r},{})); sys.stdin.read()"
 
 
+Address = tuple[str, int]
+
+
 @contextmanager
-def connected_child(family: int, host: str, target: str) -> Iterator[tuple[int, tuple[str, int]]]:
-    """A child process with one connection to us: its pid and its end's address."""
+def connected_child(family: int, host: str, target: str) -> Iterator[tuple[int, Address, Address]]:
+    """A child process with one connection to us: its pid, its end's address and ours."""
     with socket.socket(family) as listener:
         listener.bind((host, 0))
         listener.listen()
@@ -29,13 +35,13 @@ def connected_child(family: int, host: str, target: str) -> Iterator[tuple[int, 
         try:
             connection, address = listener.accept()
             with connection:
-                yield child.pid, (address[0], address[1])
+                ours = connection.getsockname()
+                yield child.pid, (address[0], address[1]), (ours[0], ours[1])
         finally:
             child.communicate()
 
 
-@needs_linux
-@pytest.mark.parametrize(
+families = pytest.mark.parametrize(
     ("family", "host", "target"),
     [
         (socket.AF_INET, "127.0.0.1", "127.0.0.1"),
@@ -43,15 +49,106 @@ def connected_child(family: int, host: str, target: str) -> Iterator[tuple[int, 
         (socket.AF_INET6, "::", "127.0.0.1"),
     ],
 )
-def test_a_real_connection_leads_to_its_process(family: int, host: str, target: str) -> None:
+
+
+@needs_linux
+@families
+@pytest.mark.parametrize("asks", ["sock_diag", "table", "table for want of sock_diag"])
+def test_a_real_connection_leads_to_its_process(
+    family: int, host: str, target: str, asks: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """IPv4, IPv6 and IPv4 seen as mapped IPv6 all find the child, its program and its user."""
-    with connected_child(family, host, target) as (pid, address):
-        found = ProcessFinder().find(address)
+    if asks == "sock_diag":
+        monkeypatch.setattr(process, "socket_in_table", fails)
+    elif asks != "table":
+        monkeypatch.setattr(socket_table, "NETLINK_SOCK_DIAG", 31)  # no such protocol
+    with connected_child(family, host, target) as (pid, address, ours):
+        found = ProcessFinder().find(address, ours if asks != "table" else None)
     assert found is not None
     assert found.pid == pid
     assert found.path == str(Path(sys.executable).resolve())
     assert found.name == Path(sys.executable).resolve().name
     assert found.user
+
+
+def fails(*_arguments: object) -> None:
+    raise AssertionError("the table was read")
+
+
+@needs_linux
+@families
+def test_the_kernel_is_asked_about_this_very_connection(
+    family: int, host: str, target: str
+) -> None:
+    """Another server, another port, a listener and a connection that is gone are nobody's."""
+    with connected_child(family, host, target) as (_, address, ours):
+        assert socket_of(address, ours) == socket_in_table(PROC, address)
+        assert socket_of(address, (ours[0], ours[1] ^ 1)) is None
+        assert socket_of((address[0], 1), ours) is None
+        assert socket_of(ours, (address[0], 1)) is None, "the listener is no end of it"
+    assert socket_of(address, ours) is None
+    for nonsense in ((("nobody", 1), ours), (("::1", 1), ("127.0.0.1", 2)), (address, None)):
+        with pytest.raises((OSError, ValueError)):
+            socket_of(*nonsense)
+
+
+@needs_linux
+def test_a_process_that_called_lately_is_found_at_once() -> None:
+    """And no other is looked for: that is ``find``'s."""
+    finder = ProcessFinder()
+    with connected_child(socket.AF_INET, "127.0.0.1", "127.0.0.1") as (pid, address, ours):
+        assert finder.at_once(address, ours) is None
+        found = finder.find(address, ours)
+        assert found is not None and found.pid == pid
+        assert finder.at_once(address, ours) == found
+    assert finder.at_once(address, ours) is None, "the process is gone"
+
+
+def test_the_number_of_a_process_is_not_trusted_when_it_is_used_again(tmp_path: Path) -> None:
+    """What is remembered is only where to look first."""
+    proc = fake_proc(tmp_path, HEAD + ROW.format(os.getuid()))
+    finder = ProcessFinder(proc)
+    assert finder.find(("127.0.0.1", 50_000)) is not None
+    (proc / "42" / "fd" / "3").unlink()
+    (proc / "42" / "fd" / "3").symlink_to("socket:[778]")
+    assert finder.at_once(("127.0.0.1", 50_000)) is None
+    (proc / "43" / "fd").mkdir(parents=True)
+    (proc / "43" / "fd" / "9").symlink_to("socket:[777]")
+    (proc / "43" / "comm").write_text("another")
+    found = finder.find(("127.0.0.1", 50_000))
+    assert found is not None and (found.pid, found.name) == (43, "another")
+
+
+def test_short_lived_processes_do_not_make_an_agent_be_forgotten(tmp_path: Path) -> None:
+    """A hundred calls of curl later it is still found at once."""
+    proc = fake_proc(tmp_path, HEAD + ROW.format(os.getuid()))
+    finder = ProcessFinder(proc)
+    agent = finder.find(("127.0.0.1", 50_000))
+    for number in range(1000, 1100):
+        (proc / "42" / "fd" / "3").rename(proc / "held")
+        (proc / str(number) / "fd").mkdir(parents=True)
+        (proc / str(number) / "fd" / "3").symlink_to("socket:[777]")
+        (proc / str(number) / "comm").write_text("curl")
+        found = finder.find(("127.0.0.1", 50_000))
+        assert found is not None and found.pid == number
+        shutil.rmtree(proc / str(number))
+        (proc / "held").rename(proc / "42" / "fd" / "3")
+    assert agent is not None and finder.at_once(("127.0.0.1", 50_000)) == agent
+
+
+def test_on_the_loop_few_descriptors_are_looked_at(tmp_path: Path) -> None:
+    """A process with thousands of files open is left to the thread."""
+    proc = fake_proc(tmp_path, HEAD + ROW.format(os.getuid()))
+    finder = ProcessFinder(proc)
+    assert finder.find(("127.0.0.1", 50_000)) is not None
+    (proc / "42" / "fd" / "3").unlink()
+    for number in range(10, 10 + 2 * DESCRIPTORS_AT_ONCE):
+        (proc / "42" / "fd" / str(number)).symlink_to("/dev/null")
+    assert finder.at_once(("127.0.0.1", 50_000)) is None
+    assert finder.find(("127.0.0.1", 50_000)) is None
+    (proc / "42" / "fd" / "10").unlink()
+    (proc / "42" / "fd" / "10").symlink_to("socket:[777]")
+    assert finder.find(("127.0.0.1", 50_000)) is not None
 
 
 def test_a_process_found_once_is_looked_at_first(tmp_path: Path) -> None:

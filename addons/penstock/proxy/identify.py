@@ -43,19 +43,29 @@ class Identify:
         self.governance = governance
         self.credentials: dict[str, str] = {}  # connection id -> Proxy-Authorization
         self.processes: dict[str, Process | None] = {}
+        self.searching = asyncio.Lock()
 
     def http_connect(self, flow: http.HTTPFlow) -> None:
         """Remember who opened the tunnel: the header comes with CONNECT and never again."""
         self.remember_credentials(flow)
 
     async def client_connected(self, client: connection.Client) -> None:
-        """Look up the local process behind a loopback connection, off the loop."""
-        if self.governance.processes is None or len(self.processes) >= CONNECTIONS_MAX:
+        """Look up the local process behind a loopback connection.
+
+        One that called lately is found on the loop; the search for another is made off it, and
+        once for all connections that a program opens at the same time.
+        """
+        finder = self.governance.processes
+        if finder is None or len(self.processes) >= CONNECTIONS_MAX:
             return
-        address = client.peername[0], client.peername[1]
-        if ipaddress.ip_address(address[0].partition("%")[0]).is_loopback:
-            finder = self.governance.processes
-            self.processes[client.id] = await asyncio.to_thread(finder.find, address)
+        ends = client.peername[:2], client.sockname[:2]
+        if not ipaddress.ip_address(ends[0][0].partition("%")[0]).is_loopback:
+            return
+        found = finder.at_once(*ends)
+        if found is None:
+            async with self.searching:
+                found = finder.at_once(*ends) or await asyncio.to_thread(finder.find, *ends)
+        self.processes[client.id] = found
 
     def client_disconnected(self, client: connection.Client) -> None:
         self.credentials.pop(client.id, None)
