@@ -35,7 +35,7 @@ METRIC = re.compile(r"\b(?:penstock|gen_ai_client|mcp_client|process)_[a-z0-9_]+
 def recording(tmp_path):
     opened = start_recording(tmp_path, {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"})
     watch_quotas(opened.metrics, Quotas())
-    watch_proxy(opened.metrics, refused=float, errors=float)
+    watch_proxy(opened.metrics, refused=float, errors=float, contained=float)
     watch_routes(opened.metrics, RetryBudget())
     yield opened
     opened.recorder.close()

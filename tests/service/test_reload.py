@@ -63,3 +63,6 @@ def test_reload(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         now = [line for line in proxy.metrics().splitlines() if "config_info{" in line]
         assert now == in_force and len(now) == 1
         assert "alow" not in status(proxy) or "unknown key" in status(proxy)
+        policy.write_text(ALLOW % "o4-*")  # as it was before
+        until(lambda: "last_reload_successful 1.0" in proxy.metrics())
+        assert 'reloads_total{result="failure"} 1.0' in proxy.metrics(), "no second refusal"

@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "keys": ("keys", "List the provider keys seen; make fingerprints to pin them by."),
     "mcp": ("mcp", "Pin the tools of MCP servers; wrap one, serve many."),
     "approvals": ("approvals", "List, approve and deny calls that wait for a person."),
+    "contain": ("contain", "Switch to the containment profile now; --release ends it."),
     "inject": ("inject", "Patch pods with the sidecar; serve the admission webhook."),
 }
 

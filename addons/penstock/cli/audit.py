@@ -83,6 +83,9 @@ def verify(
 @click.option("--finding", help="A finding's type, for example 'secret.*'.")
 @click.option("--since", help="30m, 2h, 7d, or a time such as 2026-06-20T12:00.")
 @click.option(
+    "--containment", is_flag=True, help="Who contained and released, and why, in place of calls."
+)
+@click.option(
     "-n", "count", type=click.IntRange(min=0), default=50, show_default=True, help="0: all."
 )
 @click.option(
@@ -91,6 +94,7 @@ def verify(
 def show(
     files: tuple[Path, ...],
     since: str | None,
+    containment: bool,
     count: int,
     form: str,
     **wanted: str | None,
@@ -106,12 +110,18 @@ def show(
     if not files:
         log = _default_log()
         files = (*rotated_files(log), log)
-    calls = last(calls_of(files), Filter(**wanted, since=moment(since)), count)
+    kind = "containment" if containment else "call"
+    if containment and any(wanted.values()):
+        raise click.UsageError("--containment goes with --since and -n only")
+    calls = last(calls_of(files, kind), Filter(**wanted, since=moment(since)), count)
     if form == "json":
         for call in calls:
             click.echo(json.dumps(call, ensure_ascii=False))
         return
-    _print_table(calls)
+    if containment:
+        _print_orders(calls)
+    else:
+        _print_table(calls)
 
 
 class _Unreadable(click.ClickException):
@@ -188,6 +198,19 @@ def _print_table(calls: list[dict[str, Any]]) -> None:
         cells[4].stylize(colours.get(cells[4].plain, ""))
         table.add_row(*cells)
     Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS).print(table)
+
+
+def _print_orders(notes: list[dict[str, Any]]) -> None:
+    from penstock.record.clean import plain
+
+    for note in notes:
+        until = f", until {note['until']}" if note.get("until") else ""
+        by = f" by {note['by']} ({note.get('user')})" if note.get("by") else ""
+        why = note.get("problem") or note.get("reason")
+        line = f"{note.get('time')}  {note.get('state')}{by}{until}, policy {note.get('policy')}"
+        click.echo(plain(line) + (f": {plain(str(why))}" if why else ""))
+    if not notes:
+        click.echo("never contained", err=True)
 
 
 def _row(call: dict[str, Any]) -> list[str]:

@@ -53,7 +53,7 @@ def report(state_dir: Path, form: str, output: Path | None) -> None:
     if form == "html":
         from penstock.record.page import page
 
-        _write(page(entries), output)
+        _write(page(entries, _containment(state_dir)), output)
     elif form == "json":
         text = json.dumps({"entries": [entry.to_json() for entry in entries]}, indent=2)
         _write(text + "\n", output)
@@ -87,6 +87,23 @@ def _entries(state_dir: Path) -> list[Entry]:
         return read(files)
     except (OSError, ValueError) as error:
         raise _NoInventory(str(error)) from error
+
+
+def _containment(state_dir: Path) -> str:
+    """That calls are being refused now, for whoever reads the report and wonders."""
+    import time
+
+    from penstock.policy.containment import read_order
+    from penstock.record.line import timestamp
+
+    try:
+        order = read_order(state_dir)
+    except (OSError, ValueError):
+        return "Contained: there is an order that cannot be read (penstock contain --status)."
+    if order is None or not order.holds(time.time()):
+        return ""
+    why = f": {order.reason}" if order.reason else ""
+    return f"Contained since {timestamp(order.time)} by {order.by}{why}"
 
 
 def _write(text: str, output: Path | None) -> None:

@@ -87,6 +87,7 @@ def _checks(policies: tuple[Path, ...], state: Path, admin: tuple[str, int]) -> 
         installation.check_state_directory(state),
         *installation.check_authority(state),
         *installation.check_policies(policies),
+        installation.check_containment(state),
         *installation.check_audit(state),
         *interception.check_interception(),
         environment.check_running(admin),

@@ -1,12 +1,30 @@
-"""Points in time on the command line: ``30m``, ``2h``, ``7d`` ago, or a date and time."""
+"""Time on the command line: spans (``30m``, ``2h``, ``7d``) and points in time."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import click
 
 SPANS = {"m": 60, "h": 3600, "d": 86_400}
+
+
+class SpanType(click.ParamType[float]):
+    """``30m``, ``2h`` or ``7d``, in seconds."""
+
+    name = "SPAN"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        if isinstance(value, float):
+            return value
+        text = str(value)
+        number, unit = text[:-1], text[-1:]
+        if not number.isascii() or not number.isdecimal() or unit not in SPANS or not int(number):
+            self.fail(f"{text!r} is not a time such as 30m, 2h or 7d", param, ctx)
+        return float(int(number) * SPANS[unit])
 
 
 def moment(text: str | None) -> datetime | None:

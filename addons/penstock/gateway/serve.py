@@ -64,6 +64,7 @@ class Serve:
             metrics=self.service.recording.metrics.expose,
             ready=lambda: self.service.ready,
             status=self.status,
+            contained=lambda: self.service.contained.now,
         )
         app = self.endpoint.server.streamable_http_app(
             streamable_http_path=PATH, host=self.listen[0]
@@ -79,6 +80,7 @@ class Serve:
             )
         )
         self._on_signals(server)
+        self.service.contained.hang_up = lambda _let_finish: hang_up(server)
         await admin.start()
         try:
             async with self.service.kept_up():
@@ -182,6 +184,18 @@ class Serve:
                 for name, upstream in self.endpoint.upstreams.items()
             },
         }
+
+
+def hang_up(server: QuietServer) -> int:
+    """End every client's connection, its open streams with it; how many. What a server works on
+    ends by itself, and nobody is there to hear it.
+    """
+    connections = list(server.server_state.connections)
+    for connection in connections:
+        transport = connection.transport
+        if transport is not None:
+            transport.abort()
+    return len(connections)
 
 
 def _mark(file: Path) -> tuple[int, int] | None:

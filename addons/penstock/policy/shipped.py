@@ -1,4 +1,4 @@
-"""The policies that come with penstock, by name: observe, default, strict."""
+"""The policies that come with penstock, by name: observe, default, strict, containment."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from penstock.policy.problem import ConfigError, Problem, allowed_list, nearest
 
-NAMES = ("observe", "default", "strict")
+NAMES = ("observe", "default", "strict", "containment")
 
 # Installed beside the package; in a checkout at the top, where people look for them.
 PLACES = (

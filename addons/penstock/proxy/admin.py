@@ -20,6 +20,7 @@ from starlette.routing import Route
 
 # Prometheus text format 0.0.4, https://prometheus.io/docs/instrumenting/exposition_formats/
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+CONTAINED = "contained"
 CONNECTIONS_MAX = 64  # probes and one or two scrapers; more is somebody else
 
 
@@ -51,11 +52,13 @@ class Admin:
         ready: Callable[[], bool],
         status: Callable[[], Mapping[str, Any]],
         keys: Callable[[], Mapping[str, Any]] = dict,
+        contained: Callable[[], bool] = bool,
     ) -> None:
         self.metrics = metrics
         self.ready = ready
         self.status = status
         self.keys = keys
+        self.contained = contained
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         # Named as TCP, because asyncio switches delays off for such sockets only.
         self.socket = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -100,13 +103,17 @@ class Admin:
 
     async def health(self, _request: Request) -> Response:
         """The process serves its loop."""
-        return PlainTextResponse("ok\n")
+        return PlainTextResponse(self.said("ok"))
 
     async def readiness(self, _request: Request) -> Response:
         """New calls are welcome: listening, policy loaded, not draining."""
         if self.ready():
-            return PlainTextResponse("ready\n")
+            return PlainTextResponse(self.said("ready"))
         return PlainTextResponse("not ready\n", status_code=503)
+
+    def said(self, word: str) -> str:
+        """The body of a probe's answer: for people, the status code is for probes."""
+        return f"{word}, {CONTAINED}\n" if self.contained() else f"{word}\n"
 
     async def exposition(self, _request: Request) -> Response:
         return Response(self.metrics(), media_type=METRICS_TYPE)

@@ -69,7 +69,7 @@ ALWAYS_FOUND = ("secret", "pii.email")
 
 
 class Governance:
-    """The shared parts. ``policy`` is the policy in force; it changes by ``reload`` only."""
+    """The shared parts. ``policy`` is the policy in force; it changes by ``adopt`` only."""
 
     def __init__(
         self,
@@ -117,7 +117,9 @@ class Governance:
 
     def adopt(self, policy: Policy) -> None:
         """Make ``policy`` the one in force. Calls under way keep the decision they have."""
-        self.policy = policy.with_mode(self.mode) if self.mode else policy
+        # An order to contain is not softened by --mode.
+        softened = self.mode is not None and self.source.contained is None
+        self.policy = policy.with_mode(self.mode) if softened and self.mode else policy
         # Secrets are looked for under every policy: nothing recorded may hold one.
         wanted = sorted({*self.policy.finding_types, *ALWAYS_FOUND})
         self.detectors = Detectors(wanted, self.policy.own_probes(self.canaries))
@@ -129,11 +131,11 @@ class Governance:
         self.recorder.forget()
         self.wishes.clear()
         self.governs_other = governs_other(self.policy)
-
         self.authenticate(self.policy.callers)
         self.announce_to(self.policy.announce)
         if self._credentials is not None:
             self._credentials.keep({rule.act.spec for rule in self.policy.credentials})
+        self.adopted = policy
 
     def authenticate(self, check: CallerCheck | None) -> None:
         """Ask callers for what ``check`` says; proofs stay good where it stays the same."""
@@ -189,13 +191,6 @@ class Governance:
         from penstock.route.credentials import identity
 
         return partial(identity.fetch, key=self.keys.identity)
-
-    def reload(self) -> bool:
-        """Take up changed policy files; True when another policy is in force now."""
-        if not self.source.poll():
-            return False
-        self.adopt(self.source.policy)
-        return True
 
     def names(self, host: str, port: int) -> bool:
         """True when the policy names this host: in a rule, or under ``intercept``."""

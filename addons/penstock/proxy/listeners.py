@@ -64,7 +64,27 @@ class Listeners(Proxyserver):
         for instance in self.servers:
             host, port, *_ = instance.listen_addrs[0]
             found[instance.mode.type_name] = (host, port)
-        return Listening(found["regular"], found.get("transparent"), found.get("reverse"))
+        return Listening(
+            found["regular"], found.get("transparent"), found.get("reverse"), self.hang_up
+        )
+
+    def hang_up(self, let_finish: bool) -> int:
+        """End every client connection, tunnels included; how many. ``let_finish`` spares those
+        with a call that ends by itself, so not those with a WebSocket.
+        """
+        spared = {
+            exchange.context.client.id
+            for exchange in self._runtime.exchanges
+            if let_finish and exchange.flow.live and exchange.flow.websocket is None
+        }
+        handlers = [
+            handler
+            for client, handler in self.connections.items()
+            if isinstance(handler, Handler) and client not in spared
+        ]
+        for handler in handlers:
+            handler.close_client()
+        return len(handlers)
 
     async def close(self) -> None:
         """Accept nothing more; running connections go on."""

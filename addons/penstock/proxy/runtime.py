@@ -39,11 +39,12 @@ class Failure:
 
 @dataclass(slots=True, frozen=True)
 class Listening:
-    """Where the engine listens, ports resolved."""
+    """Where the engine listens, ports resolved; ``hang_up`` ends what its clients have open."""
 
     proxy: Address
     transparent: Address | None = None
     reverse: Address | None = None
+    hang_up: Callable[[bool], int] = lambda _let_finish: 0
 
 
 def _intercept_all(_host: str, _port: int) -> Wish:

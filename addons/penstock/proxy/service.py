@@ -36,6 +36,7 @@ from penstock.policy.source import PolicySource, Unsuited
 from penstock.proxy import engine, keys
 from penstock.proxy.admin import Admin
 from penstock.proxy.call import Failed, tell_failure
+from penstock.proxy.contained import Contained
 from penstock.proxy.credential import watch_credentials
 from penstock.proxy.governance import Governance
 from penstock.proxy.runtime import Callbacks, Failure, Listening
@@ -53,8 +54,11 @@ logger = logging.getLogger(__name__)
 
 Addon = Any  # an addon is a plain class with a method per hook; mitmproxy has no base class
 
-# How often files are looked at, sinks flushed, expired reservations given back.
+# How often sinks are flushed and expired reservations given back.
 UPKEEP_SECONDS = 1.0
+# How often policy files and orders to contain are looked at. An order has to hold within a second,
+# on a busy machine too; a look costs some microseconds of `stat`.
+WATCH_SECONDS = 0.2
 # How long a thread that judges a large body keeps the interpreter from the loop (Python: 5 ms).
 SWITCH_SECONDS = 0.001
 
@@ -75,6 +79,7 @@ class Service:
     governance: Governance = field(init=False)
     recording: Recording = field(init=False)
     journal: Journal = field(init=False)
+    contained: Contained = field(init=False)
     refusals: Counter[str] = field(default_factory=Counter)
     errors: int = 0  # checks that raised
     watches_callers: bool = False
@@ -94,11 +99,12 @@ class Service:
             ConfigError: the policy cannot be loaded. Nothing was opened.
             OSError, ValueError: the state directory or a port cannot be used.
         """
-        source = PolicySource(self.policies, self.unsuited)
-        callers = source.policy.callers
+        source = PolicySource(self.policies, self.unsuited, self.settings.state_dir)
+        configured = source.configured  # what is set up once is set up for it, contained or not
+        callers = configured.callers
         if callers is not None and callers.mtls and self.settings.tls_certificate is None:
             raise ValueError("callers.mtls needs TLS on the proxy's port: --tls-cert")
-        where = self.store_url or source.policy.store
+        where = self.store_url or configured.store
         url = None if where is None else read_store_url(where)
         state = self.settings.state_dir
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -115,7 +121,7 @@ class Service:
             approvals=Approvals(state / APPROVALS),
         )
         if url is not None and isinstance(self.governance.quotas, SharedQuotas):
-            on_error = source.policy.on_store_error
+            on_error = configured.on_store_error
             self.governance.store = Store(url, self.governance.quotas, on_error)
             watch_store(self.recording.metrics, self.governance.store)
         watch_quotas(self.recording.metrics, self.governance.quotas)
@@ -124,10 +130,13 @@ class Service:
             self.recording.metrics,
             refused=lambda: float(self.refusals.total()),
             errors=lambda: float(self.errors),
+            contained=lambda: float(source.contained is not None),
         )
         self.journal = Journal(state / f"budgets{self.recording.audit.suffix}.json")
         self.journal.load(time.time(), self.governance.quotas)
         self.note_policy()
+        self.contained = Contained(source, self.recording, self.tell)
+        self.contained.notice()
 
     def scan(self, text: str) -> Sequence[Finding]:
         """What must not be recorded of a name the caller chose (a model, a path, a tool)."""
@@ -141,6 +150,7 @@ class Service:
             ready=lambda: self.ready,
             status=self.status,
             keys=self.governance.public_keys,
+            contained=lambda: self.contained.now,
         )
         self.settings = replace(self.settings, admin=admin.address)
         await admin.start()
@@ -164,14 +174,14 @@ class Service:
         """What goes on beside the calls, for as long as they are served."""
         if self.governance.store is not None:
             await self.governance.store.start()
-        upkeep = asyncio.create_task(self.upkeep())
+        tasks = [asyncio.create_task(self.upkeep()), asyncio.create_task(self.watch())]
         try:
             yield
         finally:
             self.ready = False
-            upkeep.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await upkeep
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             self.keep_budgets(time.time() + SAVE_SECONDS)
             if self.governance.store is not None:
                 await self.governance.store.stop()
@@ -180,6 +190,7 @@ class Service:
     def started(self, listening: Listening, admin: tuple[str, int]) -> None:
         """The ports are open: say where."""
         self.listening, self.ready = listening, True
+        self.contained.hang_up = listening.hang_up
         # What start-up made stays to the end: collections need not go through it again, which
         # would hold every call for some 30 ms.
         gc.collect()
@@ -211,6 +222,8 @@ class Service:
             spoken = "http" if self.settings.tls_certificate is None else "https"
             self.tell(f"{spoken}://{where} stands for {reverse.scheme}://{named}")
         self.tell(f"policy {policy.name}: {rules}, mode {policy.mode} ({', '.join(policy.files)})")
+        if self.contained.now:
+            self.tell("warning: contained; `penstock contain --release` ends it")
         if not ipaddress.ip_address(listening.proxy[0]).is_loopback:
             self.tell("warning: not on loopback: whoever reaches this address may use the proxy")
         for warning in policy.warnings:
@@ -263,20 +276,44 @@ class Service:
             self.watches_credentials = True
             watch_credentials(self.recording.metrics, self.governance.credentials)
 
+    async def watch(self) -> None:
+        """Take up changed policy files, and orders to contain and to release."""
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            try:
+                await self.look()
+            except Exception as error:  # noqa: BLE001  the next look tries again
+                self.errors += 1
+                logger.error("policy files could not be looked at: %s", type(error).__name__)
+
+    async def look(self) -> None:
+        """One look at the files."""
+        source = self.governance.source
+        before = source.status()
+        await asyncio.to_thread(source.poll)
+        now = source.status()
+        changed = source.policy is not self.governance.adopted
+        if changed:
+            self.governance.adopt(source.policy)
+        if changed or now.loads != before.loads:
+            self.note_policy()
+        if now.loads != before.loads:
+            held = " (in force once containment ends)" if source.contained else ""
+            self.tell(f"policy reloaded: {source.configured.hash}{held}")
+        elif now.refusals != before.refusals:
+            self.recording.metrics.policy_refused()
+            self.tell("a changed policy was refused, the old one stays in force:")
+            for problem in now.problems:
+                self.tell(f"  {problem}")
+        elif before.problems and not now.problems:
+            self.note_policy()
+            self.tell("the policy's files are again what is in force")
+        self.contained.notice()
+
     async def upkeep(self) -> None:
-        """Once a second: changed policy files, expired reservations, slow work of the sinks."""
+        """Once a second: expired reservations, slow work of the sinks."""
         while True:
             await asyncio.sleep(UPKEEP_SECONDS)
-            before = self.governance.source.status()
-            if await asyncio.to_thread(self.governance.source.poll):
-                self.governance.adopt(self.governance.source.policy)
-                self.note_policy()
-                self.tell(f"policy reloaded: {self.governance.policy.hash}")
-            elif self.governance.source.status() != before:
-                self.recording.metrics.policy_refused()
-                self.tell("a changed policy was refused, the old one stays in force:")
-                for problem in self.governance.source.status().problems:
-                    self.tell(f"  {problem}")
             self.keep_budgets(time.time())
             await asyncio.to_thread(self.governance.recorder.flush)
 
@@ -301,6 +338,7 @@ class Service:
                 "mode": governance.policy.mode,
                 "rules": len(governance.policy.rules),
             },
+            "contained": self.contained.status(),
             "connections_refused": dict(self.refusals),
             "recording": self.recording.status(),
             "open_reservations": governance.quotas.open_reservations,

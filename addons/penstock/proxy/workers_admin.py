@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from penstock.proxy.admin import METRICS_TYPE, Admin
+from penstock.proxy.admin import CONTAINED, METRICS_TYPE, Admin
 from penstock.proxy.settings import Address
 
 # A worker that does not answer its own admin address within this time is busy or stuck.
@@ -44,8 +44,9 @@ class WorkersAdmin(Admin):
     async def readiness(self, _request: Request) -> Response:
         """One worker that takes new calls is enough: connections go to those that listen."""
         answers = {} if self.ending() else await self.ask("/readyz")
-        if any(text is not None for text in answers.values()):
-            return PlainTextResponse("ready\n")
+        said = [text for text in answers.values() if text is not None]
+        if said:  # one that is contained says so for all: they follow the same order
+            return PlainTextResponse(max(said, key=lambda text: CONTAINED in text))
         return PlainTextResponse("not ready\n", status_code=503)
 
     async def exposition(self, _request: Request) -> Response:

@@ -19,7 +19,7 @@ import fcntl
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import orjson
@@ -91,8 +91,21 @@ class AuditLog:
 
     def record(self, record: Record) -> None:
         """Append one line. OSError when it could not be written; it is counted before."""
+        self._add(content_of(record))
+
+    def note(self, kind: str, values: Mapping[str, object]) -> None:
+        """Append a line about the process: what came into force, and by whom. As ``record``."""
+        head = {"type": kind, "time": timestamp(time.time())}
+        given = {name: value for name, value in values.items() if value not in (None, "")}
+        self._add(orjson.dumps(head | given))
+
+    def enforces(self, values: Mapping[str, object]) -> None:
+        """Say in the lock's file what this process does, for who asks (running.py)."""
+        content = orjson.dumps({"pid": os.getpid(), **values})
+        os.ftruncate(self._lock, os.pwrite(self._lock, content, 0))
+
+    def _add(self, content: bytes) -> None:
         with self._guard:
-            content = content_of(record)
             try:
                 if self._length + len(content) > self._rotate_bytes:
                     self._rotate()

@@ -46,6 +46,8 @@ tbody th { font-weight: 600; overflow-wrap: anywhere; }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 small { color: var(--soft); display: block; font-weight: 400; }
 .unknown, .found { color: var(--warn); font-weight: 600; }
+p.notice { border-left: .3rem solid var(--warn); background: var(--card); margin: 1.5rem 0 0;
+  padding: .8rem 1rem; }
 meter { width: 100%; height: .8rem; }
 footer { margin-top: 3rem; color: var(--soft); font-size: .85rem; }
 @media print { body { background: none; } .scroll { overflow: visible; } }
@@ -74,10 +76,13 @@ calls without a known price are not in them.</footer>
 """
 
 
-def page(entries: Sequence[Entry]) -> str:
-    """The report as HTML."""
+def page(entries: Sequence[Entry], notice: str = "") -> str:
+    """The report as HTML; ``notice`` is what a reader must not miss."""
+    warning = f'<p class="notice" role="status">{escape(notice)}</p>' if notice else ""
     body = _services(entries) + _findings(entries) + _table(entries)
-    return PAGE.format(style=STYLE, period=_period(entries), figures=_figures(entries), body=body)
+    return PAGE.format(
+        style=STYLE, period=_period(entries), figures=_figures(entries), body=warning + body
+    )
 
 
 def _period(entries: Sequence[Entry]) -> str:

@@ -91,9 +91,18 @@ def watch_quotas(metrics: Metrics, quotas: Quotas) -> None:
 
 
 def watch_proxy(
-    metrics: Metrics, refused: Callable[[], float], errors: Callable[[], float]
+    metrics: Metrics,
+    refused: Callable[[], float],
+    errors: Callable[[], float],
+    contained: Callable[[], float],
 ) -> None:
-    """Show what the proxy counts of what has no Record."""
+    """Show what the proxy counts of what has no Record, and whether it is contained."""
+    metrics.watch(
+        "penstock_contained",
+        "1 while an order to contain is in force here.",
+        "gauge",
+        contained,
+    )
     metrics.watch(
         "penstock_connections_refused",
         "Connections refused before there was a call.",

@@ -44,8 +44,8 @@ class Filter:
         )
 
 
-def calls_of(files: Iterable[Path]) -> Iterator[dict[str, Any]]:
-    """Every call in the files; lines about the log itself and damaged ones are passed over."""
+def calls_of(files: Iterable[Path], kind: str = "call") -> Iterator[dict[str, Any]]:
+    """Every call in the files, or every line of another kind; damaged ones are passed over."""
     for file in files:
         with file.open("rb") as stream:
             while line := stream.readline(LINE_BYTES_MAX):
@@ -53,7 +53,7 @@ def calls_of(files: Iterable[Path]) -> Iterator[dict[str, Any]]:
                     values = json.loads(line)
                 except ValueError:
                     continue
-                if isinstance(values, dict) and values.get("type") == "call":
+                if isinstance(values, dict) and values.get("type") == kind:
                     yield values
 
 

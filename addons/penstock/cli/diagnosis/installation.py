@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -78,6 +79,33 @@ def check_policies(policies: Sequence[Path]) -> list[Check]:
         return [Check("policy", title, "broken", str(error), mend)]
     found = f"{policy.name}: {len(policy.rules)} rules, mode {policy.mode}"
     return [Check("policy", title, "ok", found)]
+
+
+def check_containment(state: Path) -> Check:
+    """Whether an order to contain holds, and whether every process does as the newest one says."""
+    from penstock.policy.containment import read_order
+    from penstock.record.line import timestamp
+    from penstock.record.running import running
+
+    try:
+        order, processes = read_order(state), running(state)
+    except PermissionError as error:
+        mend = "ask as the user penstock runs as"
+        return Check("policy", "containment", "note", f"{error.filename}: not readable", mend)
+    except (OSError, ValueError) as error:
+        mend = "nothing leaves until it is replaced: penstock contain, or --release"
+        return Check("policy", "containment", "broken", str(error), mend)
+    newest = order.id if order else None
+    behind = [one for one in processes if one.problem or one.order != newest]
+    if behind:
+        names = ", ".join(f"process {one.pid or '?'}" for one in behind)
+        found = f"{names} does not follow the newest order"
+        return Check("policy", "containment", "broken", found, "penstock contain --status")
+    if order is None or not order.holds(time.time()):
+        return Check("policy", "containment", "ok", "not contained")
+    why = f": {order.reason}" if order.reason else ""
+    found = f"contained since {timestamp(order.time)} by {order.by}{why}"
+    return Check("policy", "containment", "note", found, "penstock contain --release ends it")
 
 
 def check_audit(state: Path) -> list[Check]:
