@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
+import time
+from typing import Any
 
 from mitmproxy import http
 
+from penstock.proxy.aside import Work
 from penstock.proxy.stream import StreamTransform
 
 
@@ -122,6 +126,25 @@ class Finish(Transform):
         return [chunk.replace(b"stop", b"refused")]
 
 
+class AsideHold(Hold):
+    """Asks slow detectors: the engine feeds it in a worker."""
+
+    aside = True
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        assert threading.current_thread() is not threading.main_thread()
+        time.sleep(0.2)  # the loop would be held
+        return super().feed(chunk)
+
+
+class AsideBoom(BoomFeed):
+    aside = True
+
+
+class AsideFinish(Finish):
+    aside = True
+
+
 TRANSFORMS: dict[str, type[Transform]] = {
     "/upper": Upper,
     "/grow": Grow,
@@ -132,6 +155,9 @@ TRANSFORMS: dict[str, type[Transform]] = {
     "/boom-twice": BoomTwice,
     "/finish": Finish,
     "/same": Transform,
+    "/aside-hold": AsideHold,
+    "/aside-boom": AsideBoom,
+    "/aside-finish": AsideFinish,
 }
 
 
@@ -141,6 +167,9 @@ class Streams(Watch):
     def requestheaders(self, flow: http.HTTPFlow) -> None:
         if flow.request.path == "/refuse":
             flow.response = http.Response.make(403, b"refused", {"x-by": "test"})
+
+    async def work_aside(self, work: Work[Any]) -> None:
+        work.outcome = await asyncio.to_thread(work.run)
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         assert flow.response

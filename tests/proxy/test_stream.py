@@ -148,6 +148,43 @@ def test_a_raising_transform_ends_the_answer_well_formed(
     assert answer.complete
 
 
+def test_a_slow_transform_is_fed_in_a_worker_in_order(
+    engine: tuple[RunningProxy, RawUpstream],
+) -> None:
+    """Every piece and the end, in their order; the next call on the connection works."""
+    answer = ask(engine[0], "/aside-hold", b"chunked", times=2)
+    assert answer.body == b"onetwothree+end" and answer.complete
+    assert ask(engine[0], "/aside-hold", b"eof").body == b"ab+end"
+
+
+def test_a_slow_transform_that_raises_ends_the_answer_well_formed(
+    engine: tuple[RunningProxy, RawUpstream],
+) -> None:
+    answer = ask(engine[0], "/aside-boom", b"chunked", times=2)
+    assert answer.body == b"event: error\n\n" and answer.complete
+
+
+def test_a_slow_transform_can_end_the_answer(engine: tuple[RunningProxy, RawUpstream]) -> None:
+    answer = ask(engine[0], "/aside-finish", b"stop", times=2)
+    assert answer.chunks == [b"one", b"refused"] and answer.complete
+
+
+def test_a_client_that_leaves_while_a_worker_is_busy_leaves_nothing_behind(
+    engine: tuple[RunningProxy, RawUpstream],
+) -> None:
+    """What the worker gives then goes nowhere; the upstream is let go, the engine goes on."""
+    proxy, upstream = engine
+    closed, said = len(upstream.closed_at), len(proxy.lines)
+    with proxy.tunnel(HOST) as client:
+        client.post(HOST, "/aside-hold", extra=b"x-answer: stop\r\n")
+        time.sleep(0.3)  # in the middle of the pieces
+    wait_for(lambda: len(upstream.closed_at) > closed)
+    wait_for(lambda: any(line.get("path") == "/aside-hold" for line in proxy.lines[said:]))
+    assert [line["hook"] for line in proxy.lines[said:]] == ["error"]
+    assert "Traceback" not in proxy.log.read_text()
+    assert ask(proxy, "/aside-hold", b"chunked").body == b"onetwothree+end"
+
+
 def test_a_transform_that_cannot_even_fail_cuts_the_connection(
     engine: tuple[RunningProxy, RawUpstream],
 ) -> None:

@@ -42,6 +42,7 @@ def command(files: tuple[Path, ...], form: str, schema: bool, types: bool) -> No
 
 
 def check(files: tuple[Path, ...], form: str) -> int:
+    from penstock.policy.encoders import described
     from penstock.policy.load import load
     from penstock.policy.problem import ConfigError, Problem
     from penstock.policy.shipped import resolve
@@ -58,6 +59,7 @@ def check(files: tuple[Path, ...], form: str) -> int:
                 "limits are each proxy's own (with N proxies up to N times as much); "
                 "to share them: store in the policy, or run --store"
             )
+        notes += [f"encoder {described(one)}" for one in policy.encoders]
         summary = f"{policy.name}: {len(policy.rules)} rules, mode {policy.mode}, {policy.hash}"
     except ConfigError as error:
         problems = error.problems

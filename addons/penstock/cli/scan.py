@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, cast, get_args
 from urllib.parse import quote
 
 import click
 
 if TYPE_CHECKING:
+    from penstock.detect import Detectors
+    from penstock.detect.probe import Probe
     from penstock.exchange import Finding, Zone
 
     Look = Callable[[str, Zone], list[Finding]]
@@ -39,6 +41,13 @@ DEFAULT_TYPES = ("secret", "pii", "injection", "tool_poisoning", "leakage")
 @click.option("--format", "shape", type=click.Choice(["human", "json", "sarif"]), default="human")
 @click.option("--find", "types", multiple=True, metavar="TYPE", help="Look for TYPE only.")
 @click.option("--explain", is_flag=True, help="Say for each finding which rule spoke, and why.")
+@click.option(
+    "--policy",
+    "policies",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Use the detectors and encoders of this policy, too.",
+)
 @click.option("--deep", is_flag=True, help="Ask detect-secrets' plug-ins, too (slower, more).")
 def command(
     files: tuple[Path, ...],
@@ -46,6 +55,7 @@ def command(
     shape: str,
     types: tuple[str, ...],
     explain: bool,
+    policies: tuple[Path, ...],
     deep: bool,
 ) -> None:
     """Scan FILES (folders are walked; - or nothing is stdin).
@@ -53,7 +63,9 @@ def command(
     Exit code 0: nothing found; 1: something found; 2: a file could not be read or TYPE is
     unknown. With --jsonl the exit code is 0 when every line could be read.
     """
-    look = _look(_checked(types) or DEFAULT_TYPES, deep)
+    own = _own_probes(policies)
+    chosen = _checked(types, {name for probe in own for name in probe.types})
+    look = _look(chosen or (*DEFAULT_TYPES, *(("custom",) if own else ())), deep, own)
     paths = files or (Path("-"),)
     if jsonl:
         _lines(paths, look)
@@ -75,37 +87,73 @@ def command(
         raise SystemExit(1)
 
 
-def _look(types: tuple[str, ...], deep: bool) -> Look:
+def _own_probes(policies: tuple[Path, ...]) -> list[Probe]:
+    """The detectors and encoders of a policy, looked for in every zone."""
+    if not policies:
+        return []
+    from penstock.detect.encoders import probes
+    from penstock.exchange import Zone
+    from penstock.policy.load import load
+    from penstock.policy.problem import ConfigError
+    from penstock.policy.shipped import resolve
+
+    try:
+        policy = load(resolve(policies))
+    except ConfigError as error:
+        raise click.UsageError(str(error)) from None
+    everywhere = frozenset(get_args(Zone))
+    return [*policy.custom_probes, *probes(policy.encoders, lambda _: everywhere)]
+
+
+def _look(types: tuple[str, ...], deep: bool, own: Sequence[Probe]) -> Look:
     """What finds: the detectors of ``types``, and detect-secrets after them if ``deep``."""
     from penstock.detect import Detectors
 
-    detectors = Detectors(types)
+    detectors = Detectors(types, own)
+    scan: Look = _by_models(detectors) if detectors.slow else detectors.scan
     if not deep:
-        return detectors.scan
+        return scan
     from penstock.detect.deep import CANDIDATE, Missing, looked_at_again, plugins
     from penstock.exchange import matches_type
 
     if not matches_type(types, CANDIDATE):
-        return detectors.scan  # what the plug-ins know are secrets
+        return scan  # what the plug-ins know are secrets
     try:
         plugins()
     except Missing as error:
         raise click.UsageError(str(error)) from None
-    return lambda text, zone: looked_at_again(text, detectors.scan(text, zone))
+    return lambda text, zone: looked_at_again(text, scan(text, zone))
 
 
-def _checked(types: tuple[str, ...]) -> tuple[str, ...]:
+def _by_models(detectors: Detectors) -> Look:
+    """The same with a policy's encoders; a text they do not get done with is not judged."""
+    from penstock.detect.encoder import EncoderTimeoutError
+    from penstock.exchange import UNSCANNABLE, Finding
+
+    def look(text: str, zone: Zone) -> list[Finding]:
+        try:
+            return detectors.scan(text, zone)
+        except EncoderTimeoutError:
+            return [Finding(UNSCANNABLE, 0, len(text), 1.0, UNSCANNABLE)]
+
+    return look
+
+
+def _checked(types: tuple[str, ...], own: set[str]) -> tuple[str, ...]:
     from difflib import get_close_matches
 
     from penstock.detect import known_types
+    from penstock.detect.entities import ENTITY_TYPES
 
-    known = known_types()
+    known = [*known_types(), *own]
     names = {*known, *(".".join(name.split(".")[:n]) for name in known for n in (1, 2))}
     for name in types:
         if name not in names:
             near = get_close_matches(name, names, 1)
             hint = f", did you mean {near[0]}?" if near else ""
             raise click.UsageError(f"unknown finding type {name}{hint}")
+        if name in ENTITY_TYPES and name not in own:
+            raise click.UsageError(f"{name} is found by a model: --policy with encoders")
     return types
 
 

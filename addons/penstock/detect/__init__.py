@@ -8,12 +8,13 @@ network, a file other than its own rule data, or the policy.
 from __future__ import annotations
 
 import builtins
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cache, lru_cache
 
 from penstock.detect.calls import CALL_TYPES
 from penstock.detect.catalogue import all_probes
+from penstock.detect.entities import ENTITY_TYPES
 from penstock.detect.normalise import DEPTH_MAX, readings
 from penstock.detect.overlaps import outside_placeholders, resolve
 from penstock.detect.probe import Probe, ProbeSet
@@ -32,7 +33,7 @@ _WARM_UP = "The quick brown fox, 12 apples: key = 'value' https://example.org/a?
 def known_types() -> list[str]:
     """Every finding type a policy may name."""
     found = {name for probe in all_probes() for name in probe.types}
-    return sorted({UNSCANNABLE, *CALL_TYPES, *found})
+    return sorted({UNSCANNABLE, *CALL_TYPES, *ENTITY_TYPES, *found})
 
 
 @lru_cache(maxsize=SELECTIONS_MAX)
@@ -52,17 +53,29 @@ def _warm_up() -> bytes:
 
 
 class Detectors:
-    """The detectors of the wanted types, compiled once; ``scan`` may run in any thread."""
+    """The detectors of the wanted types, compiled once; ``scan`` may run in any thread, and
+    where they are ``slow`` not on the loop. One of ``custom`` stands in place of the package's
+    own of the same name."""
 
     def __init__(self, wanted: Sequence[str], custom: Sequence[Probe] = ()) -> None:
         self.wanted = tuple(wanted)
-        names = {
-            probe.name
-            for probe in all_probes()
-            if any(matches_type(self.wanted, name) for name in probe.types)
-        }
-        self._probes = _probe_set(tuple(sorted(names)))
-        self._custom = tuple(custom)
+        self._custom = tuple(probe for probe in custom if not probe.slow or self._wants(probe))
+        replaced = {probe.name for probe in self._custom}
+        names = {probe.name for probe in all_probes() if self._wants(probe)}
+        self._probes = _probe_set(tuple(sorted(names - replaced)))
+        own = (probe.name for probe in self._custom if probe.group == "always")
+        self.models = self._probes.models.union(own)  # those that score a text as a whole
+        self.slow = any(probe.slow for probe in self._custom)
+        self.by_sentence = any(probe.sentences for probe in self._custom)
+
+    def _wants(self, probe: Probe) -> bool:
+        return any(matches_type(self.wanted, name) for name in probe.types)
+
+    def quick(self) -> Detectors:
+        """The same without those that are slow, for texts that are looked at on the loop."""
+        if not self.slow:
+            return self
+        return Detectors(self.wanted, [probe for probe in self._custom if not probe.slow])
 
     def only(self, types: Sequence[str]) -> Detectors:
         """The same detectors narrowed to ``types``."""
@@ -75,32 +88,32 @@ class Detectors:
         """What this selection looks for; the stream scanner derives its automaton from it."""
         return (*self._probes.probes, *self._custom)
 
-    @property
-    def models(self) -> frozenset[str]:
-        """Which of them score a text as a whole."""
-        return self._probes.models
-
     def scan(self, text: str, zone: Zone = "user", models: bool = True) -> list[Finding]:
         """Sorted findings, no two of a kind overlapping; offsets are string indices.
 
         Without ``models`` only patterns are asked: of a text that was scored shortly before.
         """
-        return self._scan(text, zone, 0, models)
+        return self._scan(View(text, zone), 0, models)
 
-    def _scan(self, text: str, zone: Zone, depth: int, models: bool) -> list[Finding]:
-        view = View(text, zone)
+    def _scan(self, view: View, depth: int, models: bool) -> list[Finding]:
+        text = view.text
         found = [
             finding
-            for probe in (*self._probes.hits(view.data, models), *self._custom)
+            for probe in (*self._probes.hits(view.data, models), *self._own(models))
             for finding in probe.find(view)
             if matches_type(self.wanted, finding.type)
         ]
         if depth < DEPTH_MAX:
             for reading in readings(view):
-                for finding in self._scan(reading.text, zone, depth + 1, models):
+                inner = View(reading.text, view.zone, view.root)
+                for finding in self._scan(inner, depth + 1, models):
                     start, end = reading.place(finding.start, finding.end)
                     found.append(replace(finding, start=start, end=end))
         if view.unjudged is not None and view.unjudged < len(text):
             # Whoever wanted anything found has to take this for it: see policy/find.py.
             found.append(Finding(UNSCANNABLE, view.unjudged, len(text), 1.0, UNSCANNABLE))
         return resolve(outside_placeholders(found, text)) if found else []
+
+    def _own(self, models: bool) -> Iterator[Probe]:
+        """The policy's own detectors that are asked."""
+        return (probe for probe in self._custom if models or probe.group != "always")

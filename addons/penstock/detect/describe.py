@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from penstock.detect import Detectors
 from penstock.detect.calls import CALL_TYPES
 from penstock.detect.catalogue import all_probes
+from penstock.detect.entities import ENTITY_TYPES
 from penstock.detect.normalise import DEPTH_MAX, readings
 from penstock.detect.rules import load
 from penstock.detect.view import View
@@ -46,6 +47,8 @@ def describe() -> dict[str, Description]:
             entry = found.setdefault(name, Description(name, _FAMILIES[name.split(".")[0]]))
             if len(probe.types) == 1:
                 entry.patterns.append(probe.pattern)
+    for name, meaning in ENTITY_TYPES.items():
+        found[name] = Description(name, f"{meaning}; off: needs penstock[ner] and a model")
     for name in CALL_TYPES:
         found[name] = Description(name, CALL_TYPES[name])
     tokens, contextual = load()
@@ -66,6 +69,8 @@ def describe() -> dict[str, Description]:
 def why(finding: Finding) -> str:
     """One sentence: which rule spoke and on what grounds."""
     entry = describe().get(finding.type)
+    if finding.type in ENTITY_TYPES:
+        return f"{ENTITY_TYPES[finding.type]}, told by a model of the policy's ({finding.detector})"
     if entry is None:
         return f"found by {finding.detector}"
     vendor = f" of {', '.join(entry.vendors)}" if entry.vendors else ""

@@ -8,7 +8,7 @@ weights are loaded when a policy asks for injection or tool poisoning, not befor
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from math import exp
 from typing import TYPE_CHECKING
@@ -70,13 +70,21 @@ def _poisoning(view: View) -> Iterator[Finding]:
 
 def _judged(view: View, name: str) -> Iterator[Finding]:
     """The windows over the zone's threshold, those that touch each other as one."""
-    if FOUND.get(view.zone) != name or len(view.text) < CHARACTERS_MIN:
+    if FOUND.get(view.zone) != name or not has_words(view):
         return
-    if _WORDS.search(view.data) is None:
-        return
+    yield from joined((window for window in scored_windows(view) if window[2] >= 0), name)
+
+
+def has_words(view: View) -> bool:
+    """False for texts that hold no order: too short, or without a word."""
+    return len(view.text) >= CHARACTERS_MIN and _WORDS.search(view.data) is not None
+
+
+def joined(windows: Iterable[tuple[int, int, float]], name: str) -> Iterator[Finding]:
+    """(start, end, margin) of windows as findings; those that touch each other as one."""
     low = high = count = 0
     best = 0.0
-    for start, end, margin in _windows_over(view):
+    for start, end, margin in windows:
         if high and start <= high:
             high, best = end, max(best, margin)
             continue
@@ -90,13 +98,12 @@ def _judged(view: View, name: str) -> Iterator[Finding]:
         yield Finding(name, low, high, certainty(best), name)
 
 
-def _windows_over(view: View) -> Iterator[tuple[int, int, float]]:
-    """Windows whose score is over the zone's threshold, and by how much."""
+def scored_windows(view: View) -> Iterator[tuple[int, int, float]]:
+    """Every window, and by how much its score is over the zone's threshold."""
     model = weights().models[view.zone]
     for base, found in features(view):
         for start, end, score in model.scores_of(found):
-            if score >= model.threshold:
-                yield base + start, base + end, score - model.threshold
+            yield base + start, base + end, score - model.threshold
 
 
 def features(view: View) -> Iterator[tuple[int, Grams]]:

@@ -48,6 +48,8 @@ class Probe:
 
     ``trigger`` is what the set looks for (default: derived from ``pattern``); ``live`` is
     the pattern by which a growing text is held back (None: ``pattern``; empty: never).
+    ``slow``: asks an encoder, so never on the loop. ``sentences``: a growing text is held
+    until its sentence ends.
     """
 
     name: str
@@ -57,6 +59,8 @@ class Probe:
     group: Group = "literal"
     trigger: str | None = None
     live: str | None = None
+    slow: bool = False
+    sentences: bool = False
 
 
 class ProbeSet:

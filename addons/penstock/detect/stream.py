@@ -7,6 +7,7 @@ long it is, and nothing is held when nothing is live. There is no fixed window.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 
@@ -25,6 +26,11 @@ HELD_CHARACTERS_MAX = 32 * 1024
 
 # A model scores the context again when that much has been added to it, and at the text's end.
 SCORED_CHARACTERS = 128
+# Where names are looked for, text waits until its sentence is over and the next has begun; a
+# sentence without an end, until so much of it has come. Then the words at its end still wait.
+SENTENCE_CHARACTERS_MAX = 600
+NEXT_CHARACTERS = 32
+_SENTENCE_END = re.compile(r"[.!?…][\"'”’)\]]*\s|\n|[。！？]")
 
 Replace = Callable[[Finding, str], str]
 
@@ -55,6 +61,18 @@ def scanner(
     """
     del nested
     return Scanner(detectors.only(types), replace, zone)
+
+
+def sentences_end(text: str) -> int:
+    """Up to where ``text`` is whole sentences, and something follows; 0 when it is none."""
+    ready = len(text) - NEXT_CHARACTERS
+    ends = [match.end() for match in _SENTENCE_END.finditer(text, 0, max(0, ready))]
+    if ends:
+        return ends[-1]
+    if len(text) <= SENTENCE_CHARACTERS_MAX:
+        return 0
+    space = max(text.rfind(" ", 0, ready), text.rfind("\t", 0, ready))
+    return space + 1 if space > 0 else ready
 
 
 class Scanner:
@@ -95,6 +113,8 @@ class Scanner:
             self._let_go = live < 0
         else:  # what has left was not live, and never is again
             live = self._live.start(self._held)
+        if self._detectors.by_sentence:
+            live = min(live, sentences_end(self._held))
         if live <= 0:
             return ScanStep(replacements, self._offset)
         whole = self._context + self._held

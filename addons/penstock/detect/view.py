@@ -29,10 +29,15 @@ _ASCII = bytes(range(128))
 class View:
     """A text under scan. ``data`` is its UTF-8 form; lone surrogates survive as bytes."""
 
-    __slots__ = ("_byte", "_index", "ascii", "data", "features", "text", "unjudged", "zone")
+    __slots__ = (
+        "_byte", "_index", "ascii", "data", "features", "root", "spent_seconds", "text",
+        "unjudged", "zone",
+    )  # fmt: skip
 
-    def __init__(self, text: str, zone: Zone = "user") -> None:
+    def __init__(self, text: str, zone: Zone = "user", root: View | None = None) -> None:
         self.text = text
+        self.root = root or self  # of a text inside another: the text that was sent
+        self.spent_seconds = 0.0  # what encoders took for it, and for what is inside it
         self.zone = zone
         self.ascii = text.isascii()
         self.data = text.encode("utf-8", "surrogatepass")

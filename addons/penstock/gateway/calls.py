@@ -90,7 +90,7 @@ class Calls:
         """Decide; ``live.decision.hold_seconds`` says that a person has to be asked first."""
         governance, caller = self.governance, live.call.caller
         with live.own_time():
-            if live.call.body_bytes > OFFLOADED_BYTES:
+            if live.call.body_bytes > OFFLOADED_BYTES or governance.detectors.slow:
                 key = governance.state_for(caller).caller_key
                 state = ThreadState(governance, key, asyncio.get_running_loop())
                 await offload(self._govern.decide, live, state)
@@ -125,7 +125,7 @@ class Calls:
         live.status, live.first_byte = 200, live.first_byte or time.perf_counter()
         live.answer_bytes += len(body)
         with live.own_time():
-            if len(body) > OFFLOADED_BYTES:
+            if len(body) > OFFLOADED_BYTES or self.governance.reads_answers_slowly:
                 return await offload(judge, self.governance, live, 200, JSON, body)
             return judge(self.governance, live, 200, JSON, body)
 

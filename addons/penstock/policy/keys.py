@@ -169,6 +169,39 @@ DETECTORS = (
         ),
     ),
 )
+ENCODERS = (
+    Key(
+        "encoders",
+        "sections",
+        "Models of your own (ONNX): a second stage for injection, or names and addresses. Needs "
+        "the extra onnx or ner.",
+        keys=(
+            Key("id", "text", "What it is called in findings and problems.", required=True),
+            Key(
+                "path",
+                "text",
+                "A folder beside the policy: model.onnx, tokenizer.json, config.json.",
+                required=True,
+            ),
+            Key("sha256", "names", "Of each of the three files.", required=True),
+            Key(
+                "labels",
+                "names",
+                "Labels of the model, and what each stands for: injection; pii.name, pii.address, "
+                "pii.organisation, pii.place. Default: labels with the usual names.",
+            ),
+            Key("threshold", "amount", "The probability from which it counts. Default 0.5."),
+            Key(
+                "ask",
+                "choice",
+                "unsure (default): where the package's own model is unsure, and in tool results "
+                "and definitions always. always: in people's texts too.",
+                ("unsure", "always"),
+            ),
+            Key("give_up_after", "duration", "What a text may take. Default 10s, at most 60s."),
+        ),
+    ),
+)
 LINKS = (
     Key(
         "trusted_hosts",
@@ -191,7 +224,7 @@ APPROVALS = (
         ),
     ),
 )
-SETTINGS = (*SETTINGS, *LINKS, *STORE, *CALLERS, *DETECTORS, *APPROVALS)
+SETTINGS = (*SETTINGS, *LINKS, *STORE, *CALLERS, *DETECTORS, *ENCODERS, *APPROVALS)
 
 RULE = (
     Key("id", "text", "The rule's name in refusals, records and tests; unique.", required=True),

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from penstock.detect import known_types
-from penstock.policy import announcements, callers, detectors
+from penstock.policy import announcements, callers, detectors, encoders
 from penstock.policy.conditions import Condition, compile_condition
 from penstock.policy.globs import Globs
 from penstock.policy.keys import RULE, SETTINGS
@@ -65,7 +65,8 @@ def load(paths: Sequence[Path], known: Sequence[str] | None = None) -> Policy:
     built = build_rules(rules, stated)
     problems = [problem for reader in readers for problem in reader.problems]
     if not problems:
-        problems = list(unreachable(built))
+        problems += encoders.unanswered(built, stated.get("encoders", ()))
+        problems += unreachable(built)
     if problems:
         raise ConfigError(problems)
     locked = sorted({found for rule in built if (found := pinned(rule.act))}, key=str)
@@ -84,6 +85,7 @@ def load(paths: Sequence[Path], known: Sequence[str] | None = None) -> Policy:
         store=stated.get("store"),
         on_store_error=stated.get("on_store_error", "deny"),
         detectors=stated.get("detectors", ()),
+        encoders=stated.get("encoders", ()),
         ignores=stated.get("ignore", ()),
         trusted_hosts=Globs(stated["trusted_hosts"]) if "trusted_hosts" in stated else None,
         rules=tuple(sorted(built, key=lambda rule: rule.id)),  # their order never matters
@@ -116,6 +118,8 @@ def read_file(
                 value = announcements.build(value)
             if name in ("detectors", "ignore"):
                 value = detectors.build(name, value)
+            if name == "encoders" and value is not None:
+                value = encoders.build(value)
             place = Problem(reader.file, line_of(key_node), name, "")
             if value is not None and name in settings and settings[name][0] != value:
                 first = settings[name][1]

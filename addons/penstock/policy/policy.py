@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from penstock.caller.identity import CallerCheck
 from penstock.detect.calls import CALL_TYPES, CANARY, CONVERSATION, REMEMBERED
 from penstock.detect.canary import Canaries
 from penstock.detect.custom import Custom, custom_probe
+from penstock.detect.encoders import NamedEncoder
+from penstock.detect.encoders import probes as encoder_probes
 from penstock.detect.probe import Probe
-from penstock.exchange import matches_type
+from penstock.exchange import Zone, matches_type
 from penstock.mcp.approvals import Announce
 from penstock.policy.conditions import Condition
 from penstock.policy.decision import Mode
@@ -78,6 +80,7 @@ class Policy:
     store: str | None = field(default=None, repr=False)  # may hold a password
     on_store_error: OnStoreError = "deny"
     detectors: tuple[Custom, ...] = ()
+    encoders: tuple[NamedEncoder, ...] = ()
     trusted_hosts: Globs | None = None  # whose links and images carry nothing out
     ignores: tuple[Ignore, ...] = ()
     also_read: tuple[Path, ...] = ()  # files its rules name; their bytes count for the hash too
@@ -153,7 +156,21 @@ class Policy:
     def own_probes(self, canaries: Canaries) -> tuple[Probe, ...]:
         """The policy's own detectors, and that of the installation's canaries if it is named."""
         named = CANARY in self.call_types
-        return (*self.custom_probes, *((canaries.probe(),) if named else ()))
+        own = (*self.custom_probes, *((canaries.probe(),) if named else ()))
+        return (*own, *encoder_probes(self.encoders, self.zones_of))
+
+    def zones_of(self, types: Sequence[str]) -> frozenset[Zone]:
+        """Where rules look for any of these: elsewhere no encoder reads for them."""
+        finds = [
+            find for find in self._finds if any(matches_type(find.types, name) for name in types)
+        ]
+        others = [name for rule in self.routes for name in rule.act.when_found]
+        others += [name for rule in self.confines for name in rule.act.confine or ()]
+        others += REMEMBERED if CONVERSATION in self.call_types else ()
+        everywhere = any(matches_type(others, name) for name in types)
+        if everywhere or any(find.response for find in finds):
+            return frozenset(get_args(Zone))
+        return frozenset(zone for zone in get_args(Zone) if any(zone in f.zones for f in finds))
 
     @cached_property
     def canaries(self) -> tuple[Rule[Canary], ...]:

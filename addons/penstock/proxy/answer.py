@@ -16,6 +16,7 @@ from mitmproxy import http
 from penstock.exchange import Answer as AnswerModel
 from penstock.exchange import HttpAnswer
 from penstock.proxy.answer_stream import AnswerTransform
+from penstock.proxy.aside import Work
 from penstock.proxy.call import LiveCall, call_of
 from penstock.proxy.capture import headers_of
 from penstock.proxy.fail_closed import REFUSED
@@ -38,6 +39,10 @@ class Answer:
 
     def __init__(self, governance: Governance) -> None:
         self.governance = governance
+
+    async def work_aside(self, work: Work[Any]) -> None:
+        """Feed a stream whose detectors are slow, in a worker thread."""
+        work.outcome = await offload(work.run)
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         live = call_of(flow)
@@ -87,11 +92,12 @@ class Answer:
         if flow.response.stream or live.call.exchange.answer is None:
             return None
         raw = flow.response.raw_content or b""
-        if live.translation is not None and len(raw) <= OFFLOADED_BYTES:
+        aside = len(raw) > OFFLOADED_BYTES
+        if live.translation is not None and not aside:
             with live.own_time():
                 raw = translate_whole(live, live.translation, flow.response, raw)
         live.answer_bytes = len(raw)
-        if len(raw) > OFFLOADED_BYTES:
+        if aside or self.governance.reads_answers_slowly:
             return self.judge_aside(live, flow, flow.response, raw)
         with live.own_time():
             self.apply(self.judged(live, flow.response, raw), flow, flow.response)

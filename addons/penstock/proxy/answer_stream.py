@@ -6,6 +6,7 @@ caller hears when something fails in the middle; reading and editing are ``wire.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -20,6 +21,7 @@ from penstock.proxy.capture import decoded_body
 from penstock.proxy.cut import Cut, no_scanner
 from penstock.proxy.governance import Governance
 from penstock.proxy.judge import judge
+from penstock.proxy.offload import on_loop
 from penstock.wire.channel_text import ScanStep
 from penstock.wire.content_coding import Decoder
 from penstock.wire.family import Channel, Framing, Refusal
@@ -60,6 +62,9 @@ class AnswerTransform:
         self.finished = False
         self.cut = Cut(governance, live) if live.cuts else None
         self.changes_length = live.may_change_answer and framing is not None
+        looks = live.scanner_for is not None and framing is not None
+        self.aside = looks and governance.reads_answers_slowly
+        self.loop = asyncio.get_running_loop() if self.aside and self.cut is not None else None
         if framing not in (None, "none"):
             self.open(framing)
 
@@ -109,7 +114,9 @@ class AnswerTransform:
         assert self.stream is not None  # feed has one
         if self.cut is None or self.stream.stopped is not None:
             return out
-        refusal = self.cut.exceeded()
+        # What belongs to the loop (limits) is asked on the loop.
+        asked = self.cut.exceeded
+        refusal = asked() if self.loop is None else on_loop(self.loop, asked)
         return out if refusal is None else out + self.stream.stop(refusal)
 
     def end(self) -> list[bytes]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from penstock.policy.answer import Together
+from penstock.proxy.aside import goes_aside
 from penstock.proxy.call import LiveCall, ScannerFor
 from penstock.proxy.stream import Holding, StreamTransform
 from penstock.route.credentials.echoes import Echoes, EchoStream
@@ -46,6 +47,11 @@ class EchoGuard:
         self.decoder = Decoder(coding, DECODED_BYTES_MAX) if coding else None
         self.changes_length = inner.changes_length or bool(coding)
         self.finished = False
+
+    @property
+    def aside(self) -> bool:
+        """As the one behind it."""
+        return goes_aside(self.inner)
 
     def feed(self, chunk: bytes) -> list[bytes]:
         return self.hand_on(self.stream.feed(self.decoder.feed(chunk) if self.decoder else chunk))

@@ -198,24 +198,51 @@ def step(
     runtime: Runtime, transform: StreamTransform, flow: http.HTTPFlow, chunk: bytes | None
 ) -> Step:
     """Feed ``chunk`` to ``transform`` (None: the body is complete), failing closed."""
+    return stepped(runtime, transform, flow, chunk, fed(transform, chunk))
+
+
+def fed(transform: StreamTransform, chunk: bytes | None) -> list[bytes] | Exception:
+    """What the transform makes of ``chunk``, or what it raised; in any thread."""
     try:
-        chunks = transform.end() if chunk is None else transform.feed(chunk)
-        return Step(chunks, over=transform.finished)
+        return transform.end() if chunk is None else transform.feed(chunk)
     except Exception as error:  # noqa: BLE001 - the one fail-closed place
-        verdict = decide(runtime, Failure("stream", flow, error))
-        try:
-            if verdict == "allow" and isinstance(transform, Yielding):
-                return Step(transform.unchecked(chunk or b""), over=transform.finished)
-            return Step(transform.failed(error), over=True)
-        except Exception as second:  # noqa: BLE001 - the one fail-closed place
-            decide(runtime, Failure("stream", flow, second))
-            return Step([], over=True, cut=True)
+        return error
 
 
-def last(runtime: Runtime, transform: Holding, flow: http.HTTPFlow) -> list[bytes]:
-    """What still leaves of an answer the upstream cut; nothing where judging it fails."""
+def stepped(
+    runtime: Runtime,
+    transform: StreamTransform,
+    flow: http.HTTPFlow,
+    chunk: bytes | None,
+    outcome: list[bytes] | Exception | None,
+) -> Step:
+    """The step that ``fed`` gave; None: it could not be run at all."""
+    if isinstance(outcome, list):
+        return Step(outcome, over=transform.finished)
+    error = outcome or RuntimeError("not run")
+    verdict = decide(runtime, Failure("stream", flow, error))
+    try:
+        if verdict == "allow" and isinstance(transform, Yielding):
+            return Step(transform.unchecked(chunk or b""), over=transform.finished)
+        return Step(transform.failed(error), over=True)
+    except Exception as second:  # noqa: BLE001 - the one fail-closed place
+        decide(runtime, Failure("stream", flow, second))
+        return Step([], over=True, cut=True)
+
+
+def broken_off(transform: Holding) -> list[bytes] | Exception:
+    """What a transform still has of an answer the upstream cut, or what it raised."""
     try:
         return transform.break_off()
     except Exception as error:  # noqa: BLE001 - the one fail-closed place
-        decide(runtime, Failure("stream", flow, error))
-        return []
+        return error
+
+
+def last(
+    runtime: Runtime, flow: http.HTTPFlow, outcome: list[bytes] | Exception | None
+) -> list[bytes]:
+    """What still leaves of such an answer; nothing where judging it failed."""
+    if isinstance(outcome, list):
+        return outcome
+    decide(runtime, Failure("stream", flow, outcome or RuntimeError("not run")))
+    return []

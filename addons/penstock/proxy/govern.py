@@ -43,6 +43,9 @@ UNREAD_SOCKET = (
     "rules about content. Use the API over plain HTTP; or let the policy pass what cannot be read "
     "(unknown_api: pass)."
 )
+SLOW_SOCKET = (
+    "The policy's encoders do not read the messages of a WebSocket. Use the API over plain HTTP."
+)
 SIGNED_SCHEMES = ("AWS4-", "Signature ")
 
 
@@ -57,6 +60,7 @@ class Govern:
         if live is None or flow.response is not None:
             return None
         aside = live.call.body_bytes > OFFLOADED_BYTES or self.governance.counts_aside(live.call)
+        aside = aside or self.governance.detectors.slow
         if aside or (self.governance.policy.reads_documents and has_files(live.call)):
             return self.govern_aside(live, flow)
         with live.own_time():
@@ -169,6 +173,8 @@ class Govern:
         upgrades = live.request.headers.get("upgrade", "").lower() == "websocket"
         if upgrades and live.family.api not in CLIENT_EVENTS and policy.unknown_api != "pass":
             return UNREAD_SOCKET
+        if upgrades and self.governance.detectors.slow:
+            return SLOW_SOCKET
         return None
 
     def edit(self, live: LiveCall, flow: http.HTTPFlow, body: bytes) -> None:

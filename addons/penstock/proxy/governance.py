@@ -123,7 +123,10 @@ class Governance:
         # Secrets are looked for under every policy: nothing recorded may hold one.
         wanted = sorted({*self.policy.finding_types, *ALWAYS_FOUND})
         self.detectors = Detectors(wanted, self.policy.own_probes(self.canaries))
-        self.detectors.scan(WARM_TEXT)  # the first text of a process costs milliseconds more
+        self.quick = self.detectors.quick()  # for texts that are looked at on the loop
+        self.quick.scan(WARM_TEXT)  # the first text of a process costs milliseconds more
+        reads = self.policy.reads_answers or bool(self.policy.call_types)
+        self.reads_answers_slowly = reads and self.detectors.slow
         if self.policy.reads_answers:
             for types in self.policy.stream_types:
                 prepare(self.detectors, types)

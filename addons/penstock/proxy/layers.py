@@ -7,7 +7,9 @@ request (the stock layer answers every later request with the first connection e
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from time import monotonic
+from typing import Any
 
 from mitmproxy.connection import Connection, ConnectionState, Server
 from mitmproxy.proxy import commands, events, layer, tunnel
@@ -31,12 +33,31 @@ from penstock.proxy.runtime import Runtime
 Commands = layer.CommandGenerator[None]
 
 
+class Connections(dict[Connection, Any]):
+    """The layers of the open connections.
+
+    A stream that waited for a worker may have something to say to an upstream that was closed
+    and forgotten meanwhile: nobody listens any more, and that is no error.
+    """
+
+    def __missing__(self, connection: Connection) -> Nobody:
+        return Nobody()
+
+
+class Nobody:
+    """What stands for a connection that is gone."""
+
+    def handle_event(self, event: events.Event) -> Iterator[commands.Command]:
+        return iter(())
+
+
 class Http(HttpLayer):
     """HTTP with one client, over as many upstreams as it asks for."""
 
     def __init__(self, context: Context, mode: HTTPMode, runtime: Runtime) -> None:
         super().__init__(context, mode)
         self.runtime = runtime
+        self.connections = Connections()
 
     def _handle_event(self, event: events.Event) -> Commands:
         if isinstance(event, Expired):

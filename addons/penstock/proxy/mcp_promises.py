@@ -120,7 +120,7 @@ def approval(governance: Governance, live: LiveCall, rule: str) -> Approval:
 
     def shown(name: str | None) -> str:
         known = name or ""
-        hide = len(known) > NAME_CHARACTERS_MAX or governance.detectors.scan(known)
+        hide = len(known) > NAME_CHARACTERS_MAX or governance.quick.scan(known)
         return "(not shown)" if hide else known
 
     return Approval(

@@ -23,15 +23,30 @@ WORKERS = 2
 # The loop answers within milliseconds unless it is gone.
 LOOP_SECONDS = 30.0
 
+# Work that waits for a worker; each holds a body. What comes on top fails, and on_error decides.
+WAITING_MAX = 512
+
 _workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="judge")
+_waiting = 0
+
+
+class BusyError(Exception):
+    """More work waits for a worker than can be done in time."""
 
 
 async def offload[**Given, Answer](
     work: Callable[Given, Answer], *args: Given.args, **kwargs: Given.kwargs
 ) -> Answer:
-    """Run ``work`` in a worker thread; its exception is raised here."""
+    """Run ``work`` in a worker thread; its exception is raised here. Of the loop only."""
+    global _waiting
+    if _waiting >= WAITING_MAX:
+        raise BusyError
     loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(_workers, lambda: work(*args, **kwargs))
+    _waiting += 1
+    try:
+        return await loop.run_in_executor(_workers, lambda: work(*args, **kwargs))
+    finally:
+        _waiting -= 1
 
 
 @dataclass(slots=True, frozen=True)

@@ -140,7 +140,7 @@ class Service:
 
     def scan(self, text: str) -> Sequence[Finding]:
         """What must not be recorded of a name the caller chose (a model, a path, a tool)."""
-        return self.governance.detectors.scan(text)
+        return self.governance.quick.scan(text)
 
     async def serve(self) -> int:
         assert self.settings.admin is not None  # the command line has a default

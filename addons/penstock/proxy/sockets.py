@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from http import HTTPStatus
 
 from mitmproxy import http
@@ -80,9 +81,13 @@ class Sockets:
         if conversation is None or flow.websocket is None:
             return None
         message = flow.websocket.messages[-1]
+        slow = self.governance.detectors.slow  # of a policy that came after the socket
+        if not message.from_client and slow:
+            hear = partial(conversation.from_server, message.content, message.is_text)
+            return self.worked(flow, conversation, hear)
         if not message.from_client:
             put(flow, conversation.from_server(message.content, message.is_text))
-        elif len(message.content) > OFFLOADED_BYTES:
+        elif len(message.content) > OFFLOADED_BYTES or slow:
             return self.judge_aside(flow, conversation)
         else:
             state = self.governance.state_for(conversation.calls.upgrade.call.caller)
@@ -95,10 +100,13 @@ class Sockets:
         message = flow.websocket.messages[-1]
         key = self.governance.state_for(conversation.calls.upgrade.call.caller).caller_key
         state = ThreadState(self.governance, key, asyncio.get_running_loop())
-        put(
-            flow,
-            await offload(conversation.from_client, message.content, message.is_text, state),
-        )
+        hear = partial(conversation.from_client, message.content, message.is_text, state)
+        await self.worked(flow, conversation, hear)
+
+    async def worked(
+        self, flow: http.HTTPFlow, conversation: Conversation, hear: Callable[[], Outbox | None]
+    ) -> None:
+        put(flow, await offload(hear))
         await self.settled(conversation)
 
     def websocket_closing(self, flow: http.HTTPFlow) -> None:

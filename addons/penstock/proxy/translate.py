@@ -13,6 +13,7 @@ from urllib.parse import unquote_plus
 from mitmproxy import http
 
 from penstock.caller.credentials import KEY_PARAMETERS
+from penstock.proxy.aside import goes_aside
 from penstock.proxy.call import LiveCall
 from penstock.proxy.capture import UninspectableError, decoded_body, headers_of
 from penstock.proxy.stream import StreamTransform, Yielding
@@ -117,6 +118,11 @@ class TranslatedStream:
         self.decoder = Decoder(coding, DECODED_BYTES_MAX) if coding else None
         self.finished = False
         self.handed = b""  # what ``inner`` got last
+
+    @property
+    def aside(self) -> bool:
+        """As the one behind it."""
+        return goes_aside(self.inner)
 
     def feed(self, chunk: bytes) -> list[bytes]:
         self.handed = b""

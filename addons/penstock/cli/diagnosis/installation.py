@@ -67,6 +67,7 @@ def check_authority(state: Path) -> list[Check]:
 
 def check_policies(policies: Sequence[Path]) -> list[Check]:
     """Whether each policy loads; the problems with file and line as `penstock check` says them."""
+    from penstock.policy.encoders import described
     from penstock.policy.load import load
     from penstock.policy.problem import ConfigError
     from penstock.policy.shipped import resolve
@@ -78,7 +79,8 @@ def check_policies(policies: Sequence[Path]) -> list[Check]:
         mend = "mend the policy; `penstock check FILE` says the same"
         return [Check("policy", title, "broken", str(error), mend)]
     found = f"{policy.name}: {len(policy.rules)} rules, mode {policy.mode}"
-    return [Check("policy", title, "ok", found)]
+    loaded = [Check("policy", "encoder", "ok", described(one)) for one in policy.encoders]
+    return [Check("policy", title, "ok", found), *loaded]
 
 
 def check_containment(state: Path) -> Check:
