@@ -153,6 +153,18 @@ GOOD = b"GET / HTTP/1.1\r\nHost: api.openai.com\r\n\r\n"
             400,
             "invalid_request",
         ),
+        (
+            b"POST / HTTP/1.1\r\nHost: api.openai.com\r\nTransfer-Encoding: gzip, chunked\r\n\r\n"
+            b"0\r\n\r\n",
+            400,
+            "transfer_coding",
+        ),
+        (
+            b"POST / HTTP/1.1\r\nHost: api.openai.com\r\nTransfer-Encoding: compress\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            400,
+            "invalid_request",
+        ),
         (b"GET / HTTP/1.1\r\nHost: api.openai.com\r\nX: " + b"a" * 70_000, 431, "head_too_large"),
         (
             b"GET / HTTP/1.1\r\nHost: api.openai.com\r\nX: " + b"a" * 70_000 + b"\r\n\r\n",

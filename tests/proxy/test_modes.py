@@ -61,6 +61,40 @@ def test_a_redirect_cannot_lead_to_loopback(start: Start) -> None:
         assert client.answer().code == "destination_forbidden"
 
 
+def test_a_redirected_plain_call_goes_to_the_host_it_names(start: Start) -> None:
+    """Not to the address the application chose: the call was judged as one to that host, and a
+    key may have been put into it. Each request of the connection by its own name.
+    """
+    proxy, upstream = start(
+        tls=False, transparent=["127.0.0.1", 0], redirected_from=("203.0.113.7", 80)
+    )
+    with proxy.redirected() as client:
+        for _ in range(2):
+            client.post(HOST)
+            assert client.answer().raw == OK
+        client.post("nobody.invalid")
+        assert client.answer().code == "upstream_unreachable"
+    assert len(upstream.requests) == 2
+
+
+def test_without_a_tls_name_the_host_is_what_the_certificate_must_be_for(start: Start) -> None:
+    """An address can have a certificate of its own: it proves nothing about the host named."""
+    proxy, upstream = start(transparent=["127.0.0.1", 0], redirected_from=SOMEWHERE)
+    with proxy.redirected() as client:
+        client.start_tls(None, proxy.ca)
+        client.post(HOST)
+        assert client.answer().raw == OK
+    assert len(upstream.requests) == 1
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "2130706433", "[::ffff:127.0.0.1]", "localhost"])
+def test_a_redirected_call_cannot_name_loopback(start: Start, host: str) -> None:
+    proxy, _ = start(tls=False, transparent=["127.0.0.1", 0], redirected_from=("203.0.113.7", 80))
+    with proxy.redirected() as client:
+        client.send(b"GET / HTTP/1.1\r\nHost: %s\r\n\r\n" % host.encode())
+        assert client.answer().code == "destination_forbidden"
+
+
 def frame(content: bytes) -> bytes:
     """One masked text frame (RFC 6455 section 5.2), mask 0."""
     return b"\x81" + bytes([0x80 | len(content)]) + b"\0\0\0\0" + content

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import socket
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from tests.harness import Penstock, https_server, running_penstock
+from tests.proxy.raw import OK, TIMEOUT, Client, RawUpstream
 
 HOSTS = ["files.example.org", "blog.example.net"]
 Start = Callable[[str], AbstractContextManager[Penstock]]
@@ -73,3 +76,65 @@ def test_what_is_not_intercepted_keeps_its_own_certificate(start: Start) -> None
     policy = "version: 1\nrules:\n  - id: s\n    redact: {find: [secret]}\n"
     with start(policy) as proxy, pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY"):
         post(proxy, HOSTS[0], "hello")
+
+
+SHUT = (
+    "version: 1\nother_traffic: deny\nrules:\n"
+    "  - {id: s, redact: {find: [secret]}}\n"
+    f"  - {{id: n, deny: {{hosts: [{HOSTS[0]}], models: [x]}}}}\n"
+)
+UPGRADE = (
+    b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+)
+AI = b'{"model":"m","messages":[{"role":"user","content":"data"}]}'
+WAYS = {
+    "plain": b"GET http://%s/ HTTP/1.1\r\nHost: %s\r\n\r\n",
+    "https as a whole URL": b"GET https://%s/ HTTP/1.1\r\nHost: %s\r\n\r\n",
+    "a socket": b"GET http://%s/ HTTP/1.1\r\nHost: %s\r\n" + UPGRADE + b"\r\n",
+    "dressed up as a call to a model": b"POST http://%s/v1/chat/completions HTTP/1.1\r\n"
+    b"Host: %s\r\nContent-Type: application/json\r\nContent-Length: 59\r\n\r\n" + AI,
+    "HTTP/1.0": b"GET http://%s/ HTTP/1.0\r\nHost: %s\r\n\r\n",
+    "a tunnel": b"CONNECT %s:80 HTTP/1.1\r\nHost: %s:80\r\n\r\n",
+}
+
+
+@pytest.fixture(scope="module")
+def shut(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Penstock]:
+    folder = tmp_path_factory.mktemp("shut")
+    application = Starlette(routes=[Route("/{rest:path}", echo, methods=["GET", "POST"])])
+    with (
+        https_server(folder / "up", application, HOSTS) as upstream,
+        running_penstock(folder / "p", SHUT, upstream) as proxy,
+    ):
+        yield proxy
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_other_traffic_is_refused_whichever_way_it_comes(shut: Penstock, way: str) -> None:
+    """Where a tunnel would be refused, what comes without one is refused too."""
+    assert len(AI) == 59
+    with Client(socket.create_connection(shut.address, timeout=TIMEOUT)) as client:
+        client.send(WAYS[way] % (HOSTS[1].encode(), HOSTS[1].encode()))
+        answer = client.answer()
+    assert (answer.status, answer.code) == (403, "destination_denied")
+
+
+def test_a_host_that_a_rule_names_is_no_other_traffic(shut: Penstock) -> None:
+    with Client(socket.create_connection(shut.address, timeout=TIMEOUT)) as client:
+        host = HOSTS[0].encode()
+        client.send(WAYS["https as a whole URL"] % (host, host))
+        assert client.answer().status == 200
+
+
+def test_a_server_that_has_a_port_of_its_own_is_no_other_traffic(tmp_path: Path) -> None:
+    """Who starts penstock with --reverse has said where that port leads."""
+    with RawUpstream(OK) as server:
+        reverse = f"127.0.0.1:0=http://127.0.0.1:{server.port}"
+        arguments = ["--reverse", reverse]
+        with running_penstock(tmp_path, SHUT, arguments=arguments) as proxy:
+            port = int(json.loads((tmp_path / "ready.json").read_text())["reverse"].split(":")[1])
+            with Client(socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT)) as client:
+                client.send(b"GET / HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n\r\n" % port)
+                assert client.answer().raw == OK
+            assert proxy.process.poll() is None

@@ -128,7 +128,7 @@ GOVERNING = (
         type=click.Path(path_type=Path),
         multiple=True,
         envvar="PENSTOCK_POLICY",
-        help="Policy file or shipped name (observe, default, strict); repeatable. "
+        help="Policy file or shipped name (observe, default, strict, containment); repeatable. "
         "Default: the shipped policy 'default'.",
     ),
     click.option(

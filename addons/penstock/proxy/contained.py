@@ -72,12 +72,19 @@ class Contained:
         self._answer()
 
     def status(self) -> dict[str, Any] | None:
-        """For ``/status``; None while nothing is contained."""
+        """For ``/status``; None while nothing is contained.
+
+        Who and why are not said there: what runs in the same pod, and may be the reason, can ask.
+        """
         if not self.now:
             return None
-        facts: dict[str, Any] = _told(self.order) if self.order else {}
-        facts["configured"] = self._source.configured.hash
-        return facts | ({"problem": self.problem} if self.problem else {})
+        told = _told(self.order) if self.order else {}
+        return {
+            "since": told.get("ordered"),
+            "until": told.get("until"),
+            "order_is_usable": not self.problem,
+            "configured": self._source.configured.hash,
+        }
 
     def _record(self, change: Change) -> None:
         values: dict[str, Any] = {"state": change, "policy": self._source.policy.hash}

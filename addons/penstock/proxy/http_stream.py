@@ -46,7 +46,9 @@ from penstock.proxy.problem import (
     BODY_TOO_LARGE,
     CHECK_FAILED,
     FIRST_BYTE_TIMEOUT,
+    FORBIDDEN,
     IDLE_TIMEOUT,
+    TRANSFER_CODING,
     Problem,
 )
 from penstock.proxy.refusal import Refused, problem_of
@@ -133,6 +135,9 @@ class Stream(Tunnelled):
         request = self.flow.request
         if validate_request(self.mode, request, True) is not None:
             return BAD_REQUEST
+        coding = request.headers.get("transfer-encoding")
+        if coding is not None and coding.strip().lower() != "chunked":
+            return TRANSFER_CODING  # nobody here undoes it, so what it hides is not judged
         if request.method == "CONNECT":
             return None if request.host and request.port else BAD_REQUEST
         hosts = request.headers.get_all("host")
@@ -152,13 +157,35 @@ class Stream(Tunnelled):
                 hosts,
                 absolute=bool(request.authority) and not request.is_http2,
             )
-        return guard.tunnel_problem(
+        default_port = HTTPS_PORT if client.tls_established else HTTP_PORT
+        server_name = client.sni if client.tls_established else None
+        problem = guard.tunnel_problem(
             self._tunnel_target(),
-            client.sni if client.tls_established else None,
+            server_name,
             hosts,
             absolute=bool(request.authority) and not request.is_http2,
-            default_port=HTTPS_PORT if client.tls_established else HTTP_PORT,
+            default_port=default_port,
         )
+        if problem is None and server_name is None and self._tunnel_target() is None:
+            problem = self._follow(guard.split_authority(hosts[0], default_port))
+        return problem
+
+    def _follow(self, named: tuple[str, int] | None) -> Problem | None:
+        """Let a redirected request go to the host it names.
+
+        Nothing else vouches for the name here: with TLS and a server name the upstream's
+        certificate does. A call judged (and given a key) as one to the host it names must not
+        arrive at whatever address the application has chosen.
+        """
+        address = self.context.server.address
+        assert address is not None and named is not None  # set by the redirect; looked at before
+        settings, own_ports = self.runtime.settings, self.runtime.own_ports
+        literal = guard.literal_address(address[0])
+        may_go = literal is None or address in settings.connect_to
+        if not may_go and guard.closed_address(literal or "", address[1], own_ports):
+            return FORBIDDEN
+        self.context.server.address = named[0], address[1]
+        return None
 
     def _tunnel_target(self) -> tuple[str, int] | None:
         """What CONNECT named; None where the connection was redirected to us."""

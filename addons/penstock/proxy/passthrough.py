@@ -44,6 +44,22 @@ class Passthrough:
         elif self._runtime.callbacks.wants(normal_host(host), port) == "deny":
             self._refuse(flow, NOT_ALLOWED)
 
+    def requestheaders(self, flow: http.HTTPFlow) -> None:
+        """Refuse what came without a tunnel to a destination that would get none.
+
+        A port that stands for one server is as good as the policy naming it.
+        """
+        if (
+            flow.response is not None
+            or flow.error is not None
+            or flow.client_conn.tls_established
+            or flow.client_conn.proxy_mode.type_name == "reverse"
+        ):
+            return
+        wish = self._runtime.callbacks.wants(normal_host(flow.request.host), flow.request.port)
+        if wish == "deny":
+            self._refuse(flow, NOT_ALLOWED)
+
     def _refuse(self, flow: http.HTTPFlow, problem: Problem) -> None:
         headers, body = self._runtime.callbacks.error_page(problem.status, problem.code)
         flow.response = http.Response.make(problem.status, body)

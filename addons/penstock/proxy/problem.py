@@ -26,6 +26,9 @@ class Problem:
 BAD_REQUEST = Problem(400, "invalid_request", "The request is not well-formed HTTP.")
 BAD_LINES = Problem(400, "invalid_line_ending", "Header lines must end with CR LF.")
 FOLDED_HEADER = Problem(400, "folded_header", "Folded header lines are not accepted.")
+TRANSFER_CODING = Problem(
+    400, "transfer_coding", "A request's body may be chunked; no other transfer coding is accepted."
+)
 HEAD_TOO_LARGE = Problem(431, "head_too_large", "The request's header section is too large.")
 BODY_TOO_LARGE = Problem(413, "body_too_large", "The request's body is too large.")
 HOST_HEADER = Problem(400, "host_header", "Exactly one Host header is required.")
