@@ -159,9 +159,15 @@ class H2:
         self.h2 = h2.connection.H2Connection()
         self.h2.initiate_connection()
 
-    def get(self, stream: int, authority: str) -> tuple[dict[bytes, bytes], bytes]:
-        names = [(":method", "GET"), (":path", "/"), (":scheme", "https")]
-        self.h2.send_headers(stream, [*names, (":authority", authority)], end_stream=True)
+    def get(
+        self, stream: int, authority: str, path: str = "/", sent: bytes | None = None
+    ) -> tuple[dict[bytes, bytes], bytes]:
+        """The answer; with ``sent`` as the request's body, its length unsaid."""
+        method = "GET" if sent is None else "POST"
+        names = [(":method", method), (":path", path), (":scheme", "https")]
+        self.h2.send_headers(stream, [*names, (":authority", authority)], end_stream=sent is None)
+        if sent is not None:
+            self.h2.send_data(stream, sent, end_stream=True)
         headers: dict[bytes, bytes] = {}
         body = b""
         while True:
@@ -207,6 +213,34 @@ def test_http2_clients_get_answers_and_json_refusals(start: Start) -> None:
         headers, _ = h2_client.get(5, HOST)
         assert headers[b":status"] == b"200"
     assert len(upstream.requests) == 2
+
+
+def test_a_body_over_http2_is_no_second_request_upstream(start: Start) -> None:
+    """HTTP/2 needs no length. Without one, the server would take the body for another request,
+    which nobody has judged.
+    """
+    proxy, upstream = start(http2=True)
+    hidden = b"GET /hidden HTTP/1.1\r\nHost: api.openai.com\r\n\r\n"
+    with proxy.raw() as client:
+        client.connect(HOST, 443)
+        h2_client = H2(client, proxy.ca)
+        headers, body = h2_client.get(1, HOST, sent=hidden)
+        assert (headers[b":status"], body) == (b"200", b"{}")
+        headers, body = h2_client.get(3, HOST)
+        assert (headers[b":status"], body) == (b"200", b"{}")
+    assert len(upstream.requests) == 2
+    head, _, sent = upstream.requests[0].partition(b"\r\n\r\n")
+    assert sent == hidden and b"content-length: %d" % len(hidden) in head.lower()
+
+
+@pytest.mark.parametrize("path", ["http://evil.example/", "evil.example:443", "?x"])
+def test_http2_has_no_absolute_form(start: Start, path: str) -> None:
+    proxy, upstream = start(http2=True)
+    with proxy.raw() as client:
+        client.connect(HOST, 443)
+        headers, body = H2(client, proxy.ca).get(1, HOST, path)
+        assert headers[b":status"] == b"403" and b"absolute_form_in_tunnel" in body
+    assert upstream.requests == []
 
 
 def test_an_h2c_upgrade_is_not_forwarded(start: Start) -> None:

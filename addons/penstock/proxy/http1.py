@@ -255,6 +255,20 @@ def _without_proxy_headers(event: RequestHeaders) -> RequestHeaders:
     return RequestHeaders(event.stream_id, request, event.end_stream)
 
 
+def _framed(event: RequestHeaders) -> RequestHeaders:
+    """A body that came over HTTP/2 needs no length there; here it would be the next request."""
+    headers = event.request.headers
+    if event.end_stream or "content-length" in headers or "transfer-encoding" in headers:
+        return event
+    request = event.request.copy()
+    body = request.raw_content
+    if body is None:  # on its way
+        request.headers["transfer-encoding"] = "chunked"
+    else:
+        request.headers["content-length"] = str(len(body))
+    return RequestHeaders(event.stream_id, request, event.end_stream)
+
+
 class Client(_Reading, Http1Client):
     """Speaks to the upstream."""
 
@@ -277,7 +291,7 @@ class Client(_Reading, Http1Client):
         if isinstance(event, RequestProtocolError):
             self.gave_up = True
         elif isinstance(event, RequestHeaders):
-            event = _without_proxy_headers(event)
+            event = _framed(_without_proxy_headers(event))
             scheme = event.request.headers.get("authorization", "").partition(" ")[0].lower()
             self.bound = self.bound or scheme in BINDING_SCHEMES
         yield from super().send(event)

@@ -21,7 +21,6 @@ from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.http import (
     ErrorCode,
     HttpErrorHook,
-    HTTPMode,
     HttpRequestHeadersHook,
     HttpResponseHeadersHook,
     HttpResponseHook,
@@ -32,33 +31,28 @@ from mitmproxy.proxy.layers.http import (
     ResponseProtocolError,
     ResponseTrailers,
     SendHttp,
-    validate_request,
 )
 
-from penstock.proxy import fail_closed, guard
+from penstock.proxy import fail_closed
 from penstock.proxy.aside import Work, WorkAsideHook, goes_aside
 from penstock.proxy.deadlines import Expired, Said
 from penstock.proxy.fail_closed import REFUSED
 from penstock.proxy.problem import (
     ANSWER_TOO_LARGE,
     BAD_ANSWER,
-    BAD_REQUEST,
     BODY_TOO_LARGE,
     CHECK_FAILED,
     FIRST_BYTE_TIMEOUT,
-    FORBIDDEN,
     IDLE_TIMEOUT,
-    TRANSFER_CODING,
     Problem,
 )
 from penstock.proxy.refusal import Refused, problem_of
+from penstock.proxy.request_head import request_problem
 from penstock.proxy.runtime import Runtime
 from penstock.proxy.stream import Holding, StreamTransform
 from penstock.proxy.tunnelled import Tunnelled
 
 Commands = layer.CommandGenerator[None]
-HTTPS_PORT = 443
-HTTP_PORT = 80
 
 
 class Stream(Tunnelled):
@@ -121,7 +115,10 @@ class Stream(Tunnelled):
 
     def check_invalid(self, request: bool) -> layer.CommandGenerator[bool]:
         """Refuse malformed messages, and requests whose names do not agree."""
-        problem = self._request_problem() if request else self._answer_problem()
+        if request:
+            problem = request_problem(self.flow.request, self.mode, self.context, self.runtime)
+        else:
+            problem = self._answer_problem()
         if request and self.flow.request.method != "CONNECT":
             self.runtime.exchanges.add(self)
         if problem is None:
@@ -130,68 +127,6 @@ class Stream(Tunnelled):
             yield commands.CloseConnection(self.flow.server_conn)
         yield from self._refuse(problem, unseen=request)
         return True
-
-    def _request_problem(self) -> Problem | None:
-        request = self.flow.request
-        if validate_request(self.mode, request, True) is not None:
-            return BAD_REQUEST
-        coding = request.headers.get("transfer-encoding")
-        if coding is not None and coding.strip().lower() != "chunked":
-            return TRANSFER_CODING  # nobody here undoes it, so what it hides is not judged
-        if request.method == "CONNECT":
-            return None if request.host and request.port else BAD_REQUEST
-        hosts = request.headers.get_all("host")
-        if request.is_http2 and request.authority:
-            # HTTP/2 may name the host twice, as long as it is the same (RFC 9113 section 8.3.1).
-            hosts = sorted({*hosts, request.authority})
-        if self.mode is not HTTPMode.transparent:
-            default = HTTPS_PORT if request.scheme == "https" else HTTP_PORT
-            target = (request.host, request.port) if request.authority else None
-            return guard.forward_problem(target, hosts, default_port=default)
-        client = self.context.client
-        if client.proxy_mode.type_name == "reverse":
-            assert self.context.server.address is not None  # the mode's own target
-            return guard.reverse_problem(
-                self.context.server.address,
-                client.sockname[0],
-                hosts,
-                absolute=bool(request.authority) and not request.is_http2,
-            )
-        default_port = HTTPS_PORT if client.tls_established else HTTP_PORT
-        server_name = client.sni if client.tls_established else None
-        problem = guard.tunnel_problem(
-            self._tunnel_target(),
-            server_name,
-            hosts,
-            absolute=bool(request.authority) and not request.is_http2,
-            default_port=default_port,
-        )
-        if problem is None and server_name is None and self._tunnel_target() is None:
-            problem = self._follow(guard.split_authority(hosts[0], default_port))
-        return problem
-
-    def _follow(self, named: tuple[str, int] | None) -> Problem | None:
-        """Let a redirected request go to the host it names.
-
-        Nothing else vouches for the name here: with TLS and a server name the upstream's
-        certificate does. A call judged (and given a key) as one to the host it names must not
-        arrive at whatever address the application has chosen.
-        """
-        address = self.context.server.address
-        assert address is not None and named is not None  # set by the redirect; looked at before
-        settings, own_ports = self.runtime.settings, self.runtime.own_ports
-        literal = guard.literal_address(address[0])
-        may_go = literal is None or address in settings.connect_to
-        if not may_go and guard.closed_address(literal or "", address[1], own_ports):
-            return FORBIDDEN
-        self.context.server.address = named[0], address[1]
-        return None
-
-    def _tunnel_target(self) -> tuple[str, int] | None:
-        """What CONNECT named; None where the connection was redirected to us."""
-        if self.context.client.proxy_mode.type_name != "regular":
-            return None
-        return self.context.server.address
 
     def _answer_problem(self) -> Problem | None:
         assert self.flow.response
