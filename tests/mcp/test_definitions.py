@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from penstock.exchange import Exchange, HttpAnswer, Leaf, McpCall
+from penstock.exchange import Exchange, HttpAnswer, McpCall
 from penstock.mcp.definitions import Digests, telling_leaves
 from penstock.mcp.memory import Memory
 from penstock.wire.jsonrpc import MCP, MCP_API, MessageLeaves
@@ -29,9 +29,9 @@ class Reader:
         self.clean: set[bytes] = set()
         self.looked: list[str] = []
 
-    def holds_something(self, leaf: Leaf) -> bool:
-        self.looked.append(leaf.text)
-        return "evil" in leaf.text
+    def holding(self, texts: set[str]) -> set[str]:
+        self.looked += texts
+        return {text for text in texts if "evil" in text}
 
     def found(self, body: bytes) -> list[str]:
         """The texts that are handed on, of which some hold something."""
@@ -39,7 +39,7 @@ class Reader:
         self.looked.clear()
         told = telling_leaves(
             leaves, self.digests(leaves), self.clean.__contains__, self.clean.add,
-            self.holds_something,
+            self.holding,
         )  # fmt: skip
         return [leaf.text for leaf in told if "evil" in leaf.text]
 
@@ -67,7 +67,7 @@ def test_what_stands_outside_of_lists_is_always_handed_on() -> None:
         leaves = reader.leaves(body)
         told = telling_leaves(
             leaves, reader.digests(leaves), reader.clean.__contains__, reader.clean.add,
-            reader.holds_something,
+            reader.holding,
         )  # fmt: skip
         texts = {leaf.text for leaf in told}
         assert {"fine", "Be kind."} <= texts and "Adds two numbers." not in texts

@@ -16,12 +16,13 @@ import orjson
 from penstock.exchange import Leaf, Path
 from penstock.wire.json_leaves import Reading
 from penstock.wire.jsonrpc import MessageLeaves
-from penstock.wire.jsonrpc_shape import messages_of
 from penstock.wire.loose import as_dict, as_list
+from penstock.wire.zones import texts_below
 
 LISTS = ("tools", "resources", "resourceTemplates", "prompts")
 
 Hash = Callable[[bytes], bytes]
+Holding = Callable[[set[str]], set[str]]
 _KEY = secrets.token_bytes(32)
 DIGEST_BYTES = 16
 
@@ -83,56 +84,54 @@ class Digests:
         return self._known[ident]
 
 
-def listed(document: Any) -> Iterator[Any]:
-    """Every element of the lists in an answer."""
-    for message in messages_of(document):
-        result = as_dict(message.get("result"))
-        for member in LISTS:
-            yield from as_list(result.get(member))
-
-
 def telling_leaves(
     leaves: MessageLeaves,
     digest: Digests,
     is_clean: Callable[[bytes], bool],
     note_clean: Callable[[bytes], None],
-    holds_something: Callable[[Leaf], bool],
+    holding: Holding,
 ) -> Sequence[Leaf]:
     """The leaves of an answer but for definitions in which nothing is found.
 
-    Those are remembered, and not even looked into the next time.
+    Those are remembered, and not even looked into the next time. The texts of all others are
+    looked into together, each once: ``holding`` says which of them hold something.
     """
+    document = leaves.reading.value
     if digest.whole is not None and is_clean(digest.whole):
-        return MessageLeaves(b"", Reading(_hollow(leaves.reading.value)))
-    fresh: dict[int, bytes] = {}
-    known: set[int] = set()
-    for element in listed(leaves.reading.value):
-        hashed = digest(element) if isinstance(element, dict) else None
-        if hashed is not None:
-            if is_clean(hashed):
-                known.add(id(element))
-            else:
-                fresh[id(element)] = hashed
-    if not fresh and not known:
-        return leaves
-    places = dict(_placed(leaves.reading.value))
-    depth = 4 if isinstance(leaves.reading.value, list) else 3
-    telling: list[Leaf] = []
-    dirty: set[Path] = set()
-    for leaf in leaves.but(known):
-        place = leaf.path[:depth]
-        if place not in places:
-            telling.append(leaf)
-        elif holds_something(leaf):
-            telling.append(leaf)
-            dirty.add(place)
-    for path, element in places.items():
-        if id(element) in fresh and path not in dirty:
-            note_clean(fresh[id(element)])
-    readable = len(known) + len(fresh) == len(places)
-    if digest.whole is not None and readable and not dirty:
+        return MessageLeaves(b"", Reading(_hollow(document)))
+    placed = list(_placed(document))
+    hashes = [digest(element) if isinstance(element, dict) else None for _, element in placed]
+    clean: set[int] = set()
+    fresh: list[tuple[int, bytes, set[str]]] = []
+    for (_, element), hashed in zip(placed, hashes, strict=True):
+        if hashed is None:
+            continue
+        if is_clean(hashed):
+            clean.add(id(element))
+        elif (texts := texts_below(element)) is not None:
+            fresh.append((id(element), hashed, texts))
+    held = holding(set().union(*(texts for _, _, texts in fresh))) if fresh else set()
+    for ident, hashed, texts in fresh:
+        if texts.isdisjoint(held):
+            note_clean(hashed)
+            clean.add(ident)
+    if len(clean) == len(placed) and digest.whole is not None:
         note_clean(digest.whole)
-    return telling
+        return MessageLeaves(b"", Reading(_hollow(document)))
+    return _telling(leaves, {path for path, _ in placed}, clean, holding)
+
+
+def _telling(
+    leaves: MessageLeaves, places: set[Path], clean: set[int], holding: Holding
+) -> Sequence[Leaf]:
+    """All leaves outside of definitions, and those in them that hold something."""
+    if not places:
+        return leaves
+    rest = leaves.but(clean)
+    depth = max(map(len, places))
+    inside = {id(leaf) for leaf in rest if leaf.path[:depth] in places}
+    held = holding({leaf.text for leaf in rest if id(leaf) in inside and not leaf.blob})
+    return [leaf for leaf in rest if id(leaf) not in inside or leaf.text in held]
 
 
 def _hollow(message: dict[str, Any]) -> dict[str, Any]:

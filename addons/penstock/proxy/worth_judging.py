@@ -22,11 +22,13 @@ def worth_judging(
     if not reads and state.restorer(nested=False) is None:
         return leaves  # nobody looks
 
-    def holds_something(leaf: Leaf) -> bool:
-        if not leaf.text or leaf.blob:
-            return False
-        return PREFIX in leaf.text or (reads and bool(state.findings(leaf.text, leaf.zone)))
+    def holding(texts: set[str]) -> set[str]:
+        return {
+            text
+            for text in texts
+            if PREFIX in text or (reads and text and state.findings(text, "tool_definition"))
+        }
 
     memo = governance.memo
     digests = digests or Digests(memo.digest, leaves)
-    return telling_leaves(leaves, digests, memo.is_clean, memo.note_clean, holds_something)
+    return telling_leaves(leaves, digests, memo.is_clean, memo.note_clean, holding)

@@ -21,6 +21,9 @@ from penstock.wire.json_spans import unescape
 # A secret or an address is longer than this or is no identifier; shorter keys are field names.
 FIELD_NAME_LENGTH_MAX = 15
 
+# Tool definitions reach about 20; a few levels are above them, and all are within the walk's.
+SEARCHED_DEPTH_MAX = 64
+
 # Fields that are signed or encrypted by the provider, in every family: one changed
 # character makes the provider refuse the whole call.
 SEALED_FIELDS = frozenset(
@@ -103,6 +106,34 @@ def leaves(
                 if isinstance(value[index], _HOLDS_TEXT)
             ]
     return found, problem
+
+
+def texts_below(value: Any) -> set[str] | None:
+    """The different texts ``leaves`` would list in a value, without their places.
+
+    None where it is nested so deep that they might not be all.
+    """
+    texts: set[str] = set()
+    level = [value]
+    for _ in range(SEARCHED_DEPTH_MAX):
+        below: list[Any] = []
+        for one in level:
+            if type(one) is dict:
+                for key, child in one.items():
+                    if not _is_field_name(key):
+                        texts.add(key)
+                    if type(child) is str:
+                        texts.add(child)
+                    elif type(child) is dict or type(child) is list:
+                        below.append(child)
+            elif type(one) is list:
+                below += one
+            elif type(one) is str:
+                texts.add(one)
+        if not below:
+            return texts
+        level = below
+    return None
 
 
 def blob(data: str, mime_type: str | None, path: Path, marks: Marks, zone: Zone) -> Part:
