@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -52,6 +54,32 @@ def test_the_split_makes_no_difference(case: tuple[bytes, list[bytes]]) -> None:
 def test_every_byte_leaves_in_order(case: tuple[bytes, list[bytes]]) -> None:
     body, chunks = case
     assert b"".join(event.raw for event in read(chunks)) == body
+
+
+def by_the_standard(body: bytes) -> list[tuple[str | None, bytes | None]]:
+    """Names and data line by line, without any short way."""
+    found: list[tuple[str | None, bytes | None]] = []
+    name: str | None = None
+    data: list[bytes] = []
+    for line in [*re.split(rb"\r\n|\n|\r", body), b""]:
+        field, _, value = line.partition(b":")
+        if not line:
+            if data or name:
+                found.append((name, b"\n".join(data) if data else None))
+            name, data = None, []
+        elif field == b"data":
+            data.append(value.removeprefix(b" "))
+        elif field == b"event":
+            name = value.removeprefix(b" ").decode()
+    return found
+
+
+@given(st.lists(st.tuples(LINE, st.sampled_from([b"\n", b"\n", b"\r\n", b"\r\n", b"\r"]))))
+def test_mixed_line_ends_are_read_as_the_standard_says(lines: list[tuple[bytes, bytes]]) -> None:
+    body = b"".join(line + ending for line, ending in lines)
+    assert told(read([body])) == by_the_standard(body)
+    cut = len(body) // 2
+    assert told(read([body[:cut], body[cut:]])) == by_the_standard(body)
 
 
 @pytest.mark.parametrize(

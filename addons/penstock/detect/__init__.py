@@ -11,6 +11,7 @@ import builtins
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cache, lru_cache
+from typing import TYPE_CHECKING
 
 from penstock.detect.calls import CALL_TYPES
 from penstock.detect.catalogue import all_probes
@@ -20,6 +21,9 @@ from penstock.detect.overlaps import outside_placeholders, resolve
 from penstock.detect.probe import Probe, ProbeSet
 from penstock.detect.view import View
 from penstock.exchange import UNSCANNABLE, Finding, Zone, matches_type
+
+if TYPE_CHECKING:
+    from penstock.detect.live import LivePattern
 
 __all__ = ["Detectors", "known_types"]
 
@@ -67,6 +71,8 @@ class Detectors:
         self.models = self._probes.models.union(own)  # those that score a text as a whole
         self.slow = any(probe.slow for probe in self._custom)
         self.by_sentence = any(probe.sentences for probe in self._custom)
+        self._narrowed: dict[tuple[str, ...], Detectors] = {}
+        self.live: LivePattern | None = None  # what the stream scanner derives of the probes
 
     def _wants(self, probe: Probe) -> bool:
         return any(matches_type(self.wanted, name) for name in probe.types)
@@ -79,9 +85,15 @@ class Detectors:
 
     def only(self, types: Sequence[str]) -> Detectors:
         """The same detectors narrowed to ``types``."""
-        if tuple(types) == self.wanted:
+        types = tuple(types)
+        if types == self.wanted:
             return self
-        return Detectors(types, self._custom)
+        narrowed = self._narrowed.get(types)  # each text of a streamed answer asks
+        if narrowed is None:
+            if len(self._narrowed) >= SELECTIONS_MAX:
+                self._narrowed.clear()
+            narrowed = self._narrowed[types] = Detectors(types, self._custom)
+        return narrowed
 
     @property
     def probes(self) -> tuple[Probe, ...]:

@@ -40,9 +40,16 @@ def _live_pattern(probes: tuple[Probe, ...]) -> LivePattern:
     return LivePattern(probes)
 
 
+def _live_of(detectors: Detectors) -> LivePattern:
+    """Equal selections share one; telling that they are equal takes longer than to look here."""
+    if detectors.live is None:
+        detectors.live = _live_pattern(detectors.probes)
+    return detectors.live
+
+
 def prepare(detectors: Detectors, types: Sequence[str]) -> None:
     """Build what scanners of ``types`` need (0.1 s), so that no first stream has to wait."""
-    _live_pattern(detectors.only(types).probes)
+    _live_of(detectors.only(types))
 
 
 def scanner(
@@ -85,7 +92,7 @@ class Scanner:
 
     def __init__(self, detectors: Detectors, replace: Replace, zone: Zone) -> None:
         self._detectors = detectors
-        self._live = _live_pattern(detectors.probes)
+        self._live = _live_of(detectors)
         self._replace = replace
         self._zone = zone
         self._context = ""  # settled text, as it was, that detectors may still look at

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
+import re2
+
 from penstock.exchange import McpCall
 from penstock.mcp.definitions import LISTS, Digests, mark
 from penstock.mcp.shorten import shorten
@@ -21,16 +23,14 @@ from penstock.wire.json_leaves import parse
 from penstock.wire.json_spans import replace_value
 from penstock.wire.jsonrpc import MessageLeaves
 from penstock.wire.jsonrpc_refusal import answer_refusal, refusal_document
+from penstock.wire.jsonrpc_shape import messages_of
 from penstock.wire.loose import as_dict
 from penstock.wire.sse import SseParser
 
 # No event is longer than the stream itself lets pass; the parser here only takes one apart.
 EVENT_BYTES_MAX = 64 * 2**20
 # A message without one of these holds no list, no task and no request of the server's.
-_TELLING = (
-    *(b'"%s"' % name.encode() for name in LISTS),
-    b'"taskId"', b'"inputRequests"', b'"method"', b"\\u",
-)  # fmt: skip
+_TELLING = re2.compile(rf'"(?:{"|".join(LISTS)}|taskId|inputRequests|method)"|\\u'.encode())
 
 
 @dataclass(slots=True, frozen=True)
@@ -70,7 +70,7 @@ def judge_document(
     parsed, if it was.
     """
     small = rules.bytes_max is None or len(body) <= rules.bytes_max
-    if small and not any(word in body for word in _TELLING):
+    if small and _TELLING.search(body) is None:
         return body, None
     digests = rules.digest = digests or Digests(mark, MessageLeaves(body, parse(body)))
     if isinstance(digests.reading.value, list):
@@ -81,7 +81,8 @@ def judge_document(
 
 def _filtered(body: bytes, rules: Rules, digests: Digests) -> bytes:
     """The answer without what its lists may not show."""
-    for member in LISTS:
+    results = [as_dict(one.get("result")) for one in messages_of(digests.reading.value)]
+    for member in (name for name in LISTS if any(name in result for result in results)):
         hidden = partial(rules.hidden, member)
         body = filter_list_answer(body, hidden, member, digests.reading, digests.written)
     return body

@@ -97,6 +97,8 @@ def telling_leaves(
     looked into together, each once: ``holding`` says which of them hold something.
     """
     document = leaves.reading.value
+    if next(_placed(document), None) is None:
+        return leaves
     if digest.whole is not None and is_clean(digest.whole):
         return MessageLeaves(b"", Reading(_hollow(document)))
     placed = list(_placed(document))
@@ -125,8 +127,6 @@ def _telling(
     leaves: MessageLeaves, places: set[Path], clean: set[int], holding: Holding
 ) -> Sequence[Leaf]:
     """All leaves outside of definitions, and those in them that hold something."""
-    if not places:
-        return leaves
     rest = leaves.but(clean)
     depth = max(map(len, places))
     inside = {id(leaf) for leaf in rest if leaf.path[:depth] in places}

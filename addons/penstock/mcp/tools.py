@@ -48,9 +48,10 @@ def filter_list_answer(
     what was judged must be what arrives. ``reading`` is the body as parsed, if it was, and
     ``written`` gives its elements as compact JSON.
     """
-    if member.encode() not in body and b"\\" not in body:
-        return body
-    reading = reading or parse(body)
+    if reading is None:
+        if member.encode() not in body and b"\\" not in body:
+            return body
+        reading = parse(body)
     document = reading.value
     batch = isinstance(document, list)
     for index, message in enumerate(document if isinstance(document, list) else [document]):

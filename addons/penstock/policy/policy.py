@@ -188,6 +188,12 @@ class Policy:
         return any(find.response for find in self._finds) or CONVERSATION in self.call_types
 
     @cached_property
+    def marks_answers(self) -> bool:
+        """True when some rule marks texts of answers, whatever is in them."""
+        acts = (rule.act for rule in self.content_rules)
+        return any(isinstance(act, Redact) and act.marks_all for act in acts)
+
+    @cached_property
     def counts_tokens(self) -> bool:
         """True when some limit asks for exact counts."""
         return any(rule.act.exact for rule in self.limits)

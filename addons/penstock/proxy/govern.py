@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from functools import partial
+from typing import Any
 
 from mitmproxy import http
 from mitmproxy.connection import ConnectionState
 
-from penstock.exchange import HttpAnswer
+from penstock.exchange import HttpAnswer, Leaf
 from penstock.mcp import follow_edits
 from penstock.policy.answer import answer_scanner, may_act
 from penstock.policy.decide import decide, decide_limits
@@ -27,7 +28,7 @@ from penstock.proxy.cut import cutting
 from penstock.proxy.governance import CallState, Governance
 from penstock.proxy.mcp_promises import hear_cancelled, hold, keep_promises
 from penstock.proxy.offload import OFFLOADED_BYTES, ThreadState, offload
-from penstock.proxy.worth_judging import worth_judging
+from penstock.proxy.worth_judging import worth_scanning
 from penstock.wire import edits
 from penstock.wire.json_leaves import parse
 from penstock.wire.openai_chat import ask_for_usage as add_usage
@@ -256,7 +257,14 @@ class Govern:
         if mcp is not None and self.governance.policy.tools:
             live.mcp_answer = self.mcp_answer(live, state)
         if mcp is not None and live.scanner_for is not None:
-            live.call.exchange.telling = partial(worth_judging, self.governance, state)
+            live.call.exchange.telling = partial(worth_scanning, self.governance, state)
+        elif mcp is not None and not live.cuts:
+            live.call.exchange.telling = nothing
+
+
+def nothing(leaves: Any) -> Sequence[Leaf]:
+    """What is worth judging of an answer that nobody looks into."""
+    return ()
 
 
 def editing_rule(decision: Decision) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from penstock.detect.placeholders import PREFIX
-from penstock.exchange import Leaf
+from penstock.exchange import Leaf, Zone
 from penstock.mcp.definitions import Digests, telling_leaves
 from penstock.proxy.governance import CallState, Governance
 from penstock.wire.jsonrpc import MessageLeaves
@@ -22,13 +23,29 @@ def worth_judging(
     if not reads and state.restorer(nested=False) is None:
         return leaves  # nobody looks
 
-    def holding(texts: set[str]) -> set[str]:
-        return {
-            text
-            for text in texts
-            if PREFIX in text or (reads and text and state.findings(text, "tool_definition"))
-        }
-
     memo = governance.memo
     digests = digests or Digests(memo.digest, leaves)
+    holding = partial(_holding, state, reads)
     return telling_leaves(leaves, digests, memo.is_clean, memo.note_clean, holding)
+
+
+def worth_scanning(
+    governance: Governance, state: CallState, leaves: MessageLeaves
+) -> Sequence[Leaf]:
+    """The same of a streamed message, whose texts come whole: those in which nothing is found
+    need no scanner that waits for more. Notifications come by the thousand.
+    """
+    told = worth_judging(governance, state, leaves)
+    policy = governance.policy
+    if policy.call_types or policy.marks_answers or state.restorer(nested=False) is not None:
+        return told  # somebody looks at every text
+    return [leaf for leaf in told if _holding(state, True, {leaf.text}, leaf.zone)]
+
+
+def _holding(
+    state: CallState, reads: bool, texts: set[str], zone: Zone = "tool_definition"
+) -> set[str]:
+    """Those of the texts in which something is found, or may have to be put back."""
+    return {
+        text for text in texts if PREFIX in text or (reads and text and state.findings(text, zone))
+    }

@@ -62,6 +62,8 @@ def mark_answer(message: dict[str, Any], path: Path, marks: Marks) -> None:
     result = as_dict(message.get("result") or message.get("params"))
     _seal(result, below, _SEALED, marks, "tool_result")
     for listed in _DEFINITIONS:
+        if listed not in result:
+            continue
         marks[(*below, listed)] = Mark("tool_definition")
         for index, element in enumerate(as_list(result.get(listed))):
             _seal(

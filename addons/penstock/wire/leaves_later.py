@@ -6,7 +6,7 @@ so the list is the same whenever it is made.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import overload
 
 from penstock.exchange import Leaf
@@ -28,6 +28,9 @@ class LeavesLater(Sequence[Leaf]):
 
     def __len__(self) -> int:
         return len(self._leaves())
+
+    def __iter__(self) -> Iterator[Leaf]:
+        return iter(self._leaves())
 
     @overload
     def __getitem__(self, index: int) -> Leaf: ...

@@ -78,18 +78,28 @@ class SseParser:
         """Bytes of an event that is not complete yet."""
         return len(self._buffer)
 
-    def _blank_line(self, start: int) -> int:
-        """The end of the first blank line from ``start`` on; 0 when there is none yet."""
+    def _blank(self, start: int) -> bytes | None:
+        """What blank lines from ``start`` on look like; None where line ends are mixed."""
         if self._only_line_feeds:
-            found = self._buffer.find(b"\n\n", start)
-            return found + 2 if found >= 0 else 0
-        blank = _BLANK_LINE.search(self._buffer, start)
-        return blank.end() if blank else 0
+            return b"\n\n"
+        buffer = self._buffer
+        pairs = buffer.count(b"\r\n", start)
+        alike = pairs == buffer.count(b"\r", start) == buffer.count(b"\n", start)
+        return b"\r\n\r\n" if alike else None
+
+    def _blank_line(self, start: int, blank: bytes | None) -> int:
+        """The end of the first blank line from ``start`` on; 0 when there is none yet."""
+        if blank is not None:
+            at = self._buffer.find(blank, start)
+            return at + len(blank) if at >= 0 else 0
+        found = _BLANK_LINE.search(self._buffer, start)
+        return found.end() if found else 0
 
     def _cut(self) -> list[SseEvent]:
         buffer, events, at = self._buffer, [], 0
         search_from = self._searched
-        while (end := self._blank_line(search_from)) > 0:
+        blank = self._blank(search_from)
+        while (end := self._blank_line(search_from, blank)) > 0:
             # CR LF may be cut between chunks: a CR at the very end ends the line all the same,
             # and a LF that follows starts the next event's bytes, where it is skipped.
             events.append(_event(bytes(buffer[at:end])))
@@ -103,10 +113,9 @@ class SseParser:
 
 
 def _event(raw: bytes) -> SseEvent:
-    if raw[:6] == b"data: ":  # by far the most common: one data line
-        end = raw.find(b"\n")
-        if end == len(raw) - 2 and raw.find(b"\r") < 0:
-            return SseEvent(raw, None, raw[6:end])
+    usual = _usual_event(raw)
+    if usual is not None:
+        return usual
     name: str | None = None
     data: list[bytes] = []
     for line, _ in _lines(raw):
@@ -122,12 +131,37 @@ def _event(raw: bytes) -> SseEvent:
     return SseEvent(raw, name, b"\n".join(data) if data else None)
 
 
+def _usual_event(raw: bytes) -> SseEvent | None:
+    """One data line, perhaps a name before it: by far the most common. None for all others."""
+    ending = b"\r\n" if raw[-2:] == b"\r\n" else b"\n"
+    at, name = 0, None
+    if raw[:7] == b"event: ":
+        end = raw.find(ending)
+        at, name = end + len(ending), raw[7:end]
+        if b"\r" in name or b"\n" in name:
+            return None
+    end = len(raw) - 2 * len(ending)
+    if raw[at : at + 6] != b"data: " or raw[end:] != ending * 2:
+        return None
+    feed, back = (end + 1, end) if len(ending) == 2 else (end, -1)
+    if raw.find(b"\n", at) != feed or raw.find(b"\r", at) != back:
+        return None
+    return SseEvent(
+        raw, None if name is None else name.decode("utf-8", "replace"), raw[at + 6 : end]
+    )
+
+
 def _lines(raw: bytes) -> list[tuple[bytes, bytes]]:
     """Lines and the line end of each."""
+    returns = raw.count(b"\r")
+    if not returns or returns == raw.count(b"\n") == raw.count(b"\r\n"):  # alike, as usual
+        ending = b"\r\n" if returns else b"\n"
+        *whole, rest = raw.split(ending)
+        return [*((line, ending) for line in whole), *([(rest, b"")] if rest else [])]
     lines, at = [], 0
-    for ending in _LINE_END.finditer(raw):
-        lines.append((raw[at : ending.start()], ending.group()))
-        at = ending.end()
+    for found in _LINE_END.finditer(raw):
+        lines.append((raw[at : found.start()], found.group()))
+        at = found.end()
     if at < len(raw):
         lines.append((raw[at:], b""))
     return lines
