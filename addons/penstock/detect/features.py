@@ -34,6 +34,9 @@ _MULTIPLIER = np.uint32(0x9E3779B1)
 _MIX = np.uint32(0x85EBCA6B)
 _LOW_HALF = np.uint32(0xFFFF)
 _SPACE = ord(" ")
+_SIGMA = "\u03a3"
+# The first character that is a word of its own (Thai).
+_SINGLE_MIN = 0x0E00
 
 
 def _ascii_table() -> bytes:
@@ -48,9 +51,7 @@ def _ascii_table() -> bytes:
 
 
 _ASCII = _ascii_table()
-_ASCII_CODES = np.frombuffer(_ASCII, dtype=np.uint8).astype(np.uint32)
-_IS_WORD = np.array([code > 127 or chr(code).isalnum() for code in range(256)])
-_WORD_BYTES = _IS_WORD.tobytes()
+_IN_WORDS = bytes(chr(code).isalnum() for code in range(128)).ljust(256)
 _POWERS = np.array([pow(0x9E3779B1, n + 1, 1 << 32) | 1 for n in range(WORD_LETTERS)], np.uint32)
 
 
@@ -83,8 +84,8 @@ class Concepts:
 @dataclass(slots=True, frozen=True)
 class Grams:
     """The features of a text. ``buckets`` holds them kind after kind, each in the order of the
-    text; ``kinds`` says how many there are of each and where in the text they stand: at
-    places that ascend, or (None) at the running index.
+    text; ``kinds`` says how many there are of each and where in the text they stand: at the
+    first of places that ascend, or (None) at the running index.
 
     Of the kinds the first ``single`` count once, the others ``MEANING_WEIGHT`` times.
     ``length``: code points.
@@ -101,27 +102,50 @@ class Grams:
         groups = []
         at = 0
         for count, places in self.kinds:
-            groups.append((places, self.buckets[at : at + count]))
+            stands = None if places is None else places[:count]
+            groups.append((stands, self.buckets[at : at + count]))
             at += count
         return groups[: self.single] + groups[self.single :] * MEANING_WEIGHT
 
 
 def codes_of(text: str) -> Integers:
     """Folded code points, one per character of ``text``."""
+    return _folded(text)[0]
+
+
+def _folded(text: str) -> tuple[Integers, NDArray[np.bool_]]:
+    """Folded code points, one per character of ``text``, and which are part of a word."""
+    folded = text.encode("ascii", "replace").translate(_ASCII)
+    codes = np.frombuffer(folded, np.uint8).astype(np.uint32)
+    inside = np.frombuffer(folded.translate(_IN_WORDS), np.bool_)
     if text.isascii():
-        return np.frombuffer(text.encode().translate(_ASCII), np.uint8).astype(np.uint32)
-    lower = text.lower()
-    if len(lower) != len(text):
-        lower = text  # a letter that has no lower case of its own: places must stay
-    codes = np.frombuffer(lower.encode("utf-32-le", "surrogatepass"), "<u4").astype(np.uint32)
-    small = codes < 128
-    codes[small] = _ASCII_CODES[codes[small]]
-    return codes
+        return codes, inside
+    written = _written(text)
+    beyond = (written > 127).nonzero()[0]
+    inside = inside.copy()
+    inside[beyond] = True
+    codes[beyond] = _lower(text, written, beyond)
+    return codes, inside
+
+
+def _lower(text: str, written: Integers, beyond: Places) -> Integers:
+    """The characters beyond ASCII in lower case, where that is one character for each."""
+    letters = written[beyond].tobytes().decode("utf-32-le", "surrogatepass")
+    lower = letters.lower()
+    if len(lower) != len(letters):
+        return written[beyond]  # places must stay
+    if _SIGMA not in letters:
+        return _written(lower)
+    return _written(text.lower())[beyond]  # which small letter it gets, its neighbours say
+
+
+def _written(text: str) -> Integers:
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
 
 
 def grams(text: str, concepts: Concepts | None) -> Grams:
     """The features of ``text`` with their places; without concepts no words' meanings."""
-    codes = codes_of(text)
+    codes, inside = _folded(text)
     hashes: list[Integers] = []
     salts: list[int] = []
     kinds: list[tuple[int, Places | None]] = []
@@ -139,7 +163,7 @@ def grams(text: str, concepts: Concepts | None) -> Grams:
         run *= _MULTIPLIER
         if size in CHARACTER_RUNS:
             add(run, size, None)
-    places, words, stems = _words(codes, _inside(text, codes), text.isascii())
+    places, words, stems = _words(codes, inside)
     if len(words):
         add(words, 11, places)
     run = words
@@ -147,7 +171,7 @@ def grams(text: str, concepts: Concepts | None) -> Grams:
         if len(words) >= size:
             run = run[:-1] * _MULTIPLIER
             run += words[size - 1 :]
-            add(run, 11 + size, places[: len(run)])
+            add(run, 11 + size, places)
     single = len(kinds)
     meanings = [] if concepts is None else _meanings(places, words, stems, concepts)
     for number, (told, order) in enumerate(meanings):
@@ -162,35 +186,25 @@ def _buckets(hashes: list[Integers], salts: list[int]) -> Integers:
     mixed = np.concatenate(hashes)
     mixed ^= mixed >> np.uint32(15)
     mixed *= _MIX
-    at = 0
-    for found, salt in zip(hashes, salts, strict=True):
-        mixed[at : at + len(found)] += np.uint32(salt * 0x27D4EB2F & 0xFFFFFFFF)
-        at += len(found)
+    salted = np.array([salt * 0x27D4EB2F & 0xFFFFFFFF for salt in salts], np.uint32)
+    mixed += salted.repeat([len(found) for found in hashes])
     mixed ^= mixed >> np.uint32(13)
     mixed *= _MULTIPLIER
     mixed >>= np.uint32(32 - BUCKET_BITS)
     return mixed
 
 
-def _inside(text: str, codes: Integers) -> NDArray[np.bool_]:
-    """Which characters are part of a word."""
-    if text.isascii():
-        return np.frombuffer(text.encode().translate(_WORD_BYTES), np.bool_)
-    return _IS_WORD[np.minimum(codes, 255)]
-
-
-def _words(
-    codes: Integers, inside: NDArray[np.bool_], ascii: bool
-) -> tuple[Places, Integers, Integers]:
+def _words(codes: Integers, inside: NDArray[np.bool_]) -> tuple[Places, Integers, Integers]:
     """Where words begin, their hashes, and the hashes of their first letters.
 
     Chinese, Japanese and Thai are written without spaces: there each character is a word.
     """
     begins = inside.copy()
-    if ascii:
+    if codes.max(initial=0) < _SINGLE_MIN:
         begins[1:] &= ~inside[:-1]
     else:
-        single = ((codes >= 0x3040) & (codes < 0xA000)) | ((codes >= 0x0E00) & (codes < 0x0E80))
+        thai = (codes >= _SINGLE_MIN) & (codes < 0x0E80)
+        single = ((codes >= 0x3040) & (codes < 0xA000)) | thai
         begins[1:] &= ~inside[:-1] | single[1:] | single[:-1]
     starts = begins.nonzero()[0]
     if not len(starts):
@@ -242,8 +256,7 @@ def concepts_from(entries: Mapping[str, list[str]]) -> Concepts:
     known: dict[int, int] = {}
     for number, words in enumerate(entries.values(), 1):
         for word in words:
-            codes = codes_of(word)
-            _, hashes, stems = _words(codes, _inside(word, codes), word.isascii())
+            _, hashes, stems = _words(*_folded(word))
             if len(hashes) >= 2 and len(word) <= 3:  # a pair of characters
                 pair = (hashes[:1] * _MULTIPLIER + hashes[1:2]) ^ np.uint32(0x1B873593)
                 known.setdefault(int(pair[0]), number)

@@ -69,32 +69,32 @@ class Model:
 
     def _sums(self, found: Grams, kinds: int, step: int) -> list[int]:
         """The sum of the weights of each step's characters, of the first kinds of features."""
-        starts = np.arange(0, max(1, found.length), step)
-        sums = np.zeros(len(starts), np.int32)
-        gained = self.weights.take(found.buckets)
-        at = 0
-        for number, (count, places) in enumerate(found.kinds[:kinds]):
-            worth = gained[at : at + count]
-            at += count
-            if places is None:
-                reached = starts[: -(-count // step)]
-                sums[: len(reached)] += np.add.reduceat(worth, reached, dtype=np.int32)
-            elif number < found.single:
-                sums += _by_step(worth, places, starts)
-            else:
-                sums += _by_step(worth, places, starts) * np.int32(MEANING_WEIGHT)
-        total: list[int] = sums.tolist()
+        bounds = _bounds(found, kinds, step)
+        count = sum(count for count, _ in found.kinds[:kinds])
+        worth = self.weights.take(found.buckets[:count])
+        until = np.zeros(len(worth) + 1, np.int32)  # the sum of all features before each
+        worth.cumsum(dtype=np.int32, out=until[1:])
+        within = until.take(bounds)
+        sums = within[:, 1:] - within[:, :-1]
+        sums[found.single :] *= MEANING_WEIGHT
+        total: list[int] = sums.sum(axis=0).tolist()
         return total
 
 
-def _by_step(worth: NDArray[np.int8], places: Places, starts: Places) -> NDArray[np.int32]:
-    """The sums of ``worth``, which stands at ascending ``places``, between the starts."""
-    until = np.zeros(len(worth) + 1, np.int32)
-    worth.cumsum(dtype=np.int32, out=until[1:])
-    bounds = until.take(places.searchsorted(starts))
-    bounds[:-1] -= bounds[1:]
-    bounds[-1] -= until[-1]
-    return np.negative(bounds, out=bounds)
+def _bounds(found: Grams, kinds: int, step: int) -> Places:
+    """Where among the features those of each step begin and the last ones end, kind by kind."""
+    edges = np.arange(0, max(1, found.length) + step, step)
+    bounds = np.empty((kinds, len(edges)), np.intp)
+    begin = 0
+    known: Places | None = None
+    reached = edges
+    for row, (count, places) in zip(bounds, found.kinds[:kinds], strict=True):
+        if places is not known:  # kinds of one unit stand at the same places
+            known, reached = places, edges if places is None else places.searchsorted(edges)
+        np.minimum(reached, count, out=row)
+        row += begin
+        begin += count
+    return bounds
 
 
 class Weights:
