@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from penstock.detect import Detectors
 from penstock.detect.normalise import readings, unmasked
+from penstock.detect.reading import Places
 from penstock.detect.view import View
 
 BOTH = Detectors(["secret", "pii"])
@@ -86,6 +87,28 @@ def test_unmasking_keeps_one_origin_per_character(text: str) -> None:
     assert reading.origin is not None
     assert len(reading.origin) == len(reading.text) + 1
     assert list(reading.origin) == sorted(reading.origin)
+
+
+def test_what_a_character_stands_for_stands_for_itself() -> None:
+    """So an unmasked reading need not be unmasked again."""
+    every = "".join(map(chr, range(0x30000)))
+    plain = unmasked(every).text
+    assert plain != every and unmasked(plain).text == plain
+
+
+def test_surroundings_that_hide_nothing_are_not_read_again() -> None:
+    assert [*readings(View("ж" * 900 + " 900ж " + "ж" * 900))] == []  # odd, and no look-alike
+    (reading,) = readings(View("слово " * 200 + "900мл " + "слово " * 200))
+    assert reading.unmasked and [*readings(View(reading.text), reading.unmasked)] == []
+
+
+@given(st.lists(st.tuples(st.integers(0, 50), st.integers(1, 5)), min_size=1))
+def test_places_are_those_of_a_list(stretches: list[tuple[int, int]]) -> None:
+    places, listed = Places(), list[int]()
+    for original, count in stretches:
+        places.add(original, count)
+        listed += range(original, original + count)
+    assert list(places) == listed and places[-1] == listed[-1] and len(places) == len(listed)
 
 
 @pytest.mark.timeout(20)

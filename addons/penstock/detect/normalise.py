@@ -17,9 +17,9 @@ from urllib.parse import unquote_to_bytes
 
 import re2
 
-from penstock.detect.reading import RUN_CHARACTERS_MAX, RUNS_MAX, Decoded
+from penstock.detect.reading import RUN_CHARACTERS_MAX, RUNS_MAX, Decoded, Places
 from penstock.detect.spelling import respelt
-from penstock.detect.view import LOCKED_BYTES_MAX, View
+from penstock.detect.view import View
 
 # base64 inside base64, percent inside JSON: two levels are seen in practice.
 DEPTH_MAX = 2
@@ -31,14 +31,13 @@ WINDOWS_MAX = 64
 MASK_REACH = 400
 # Of a long text so much is folded at a time: some 0.3 ms.
 PIECE_CHARACTERS = 64 * 1024
+# Characters to be replaced one by one, each in a thirtieth of the time a look at all takes.
+REPLACED_MAX = 24
 GZIP = b"\x1f\x8b"
 # Decoded bytes must read as text: this share of printable characters.
 PRINTABLE_SHARE_MIN = 0.95
 
 _RUN = re2.compile(rb"[0-9A-Za-z+/_-]{24,}={0,2}")
-# Whether there is one costs a quarter of a search: a text of ones and zeros, and a row of ones.
-_RUN_MAP = bytes(bool(re.match(rb"[0-9A-Za-z+/_-]", bytes([byte]))) for byte in range(256))
-_RUN_SHAPE = b"\x01" * RUN_CHARACTERS_MIN
 _PERCENT = re.compile(r"%[0-9A-Fa-f]{2}")
 _PERCENT_RUN = re.compile(r"(?:%[0-9A-Fa-f]{2})+")
 _ESCAPED = re.compile(r"\\u[0-9A-Fa-f]{4}")
@@ -66,30 +65,30 @@ _PERHAPS_ODD = re2.compile(
     ).encode()
 )
 # Letters of other scripts that look like Latin ones (Unicode confusables, the common part).
-_LOOK_ALIKES = str.maketrans(
-    "АВЕЅІЈКМНОРСТХУаеіјкорсухѕԁԛԝһΑΒΕΖΗΙΚΜΝΟΡΤΥΧοανιρκτυχ",
-    "ABESIJKMHOPCTXYaeijkopcyxsdqwhABEZHIKMNOPTYXoavipktux",
+_LOOK_ALIKES = dict(
+    zip(
+        "АВЕЅІЈКМНОРСТХУаеіјкорсухѕԁԛԝһΑΒΕΖΗΙΚΜΝΟΡΤΥΧοανιρκτυχ",
+        "ABESIJKMHOPCTXYaeijkopcyxsdqwhABEZHIKMNOPTYXoavipktux",
+        strict=True,
+    )
 )
 
 
-def readings(view: View) -> Iterator[Decoded]:
-    """The hidden readings of a text, at most ``RUNS_MAX`` of each kind; the view knows the rest."""
+def readings(view: View, unmasked: bool = False) -> Iterator[Decoded]:
+    """The hidden readings of a text, at most ``RUNS_MAX`` of each kind; the view knows the rest.
+
+    ``unmasked``: the text is such a reading already.
+    """
     text = view.text
-    if not view.ascii and _PERHAPS_ODD.search(view.beyond) and _ODD.search(view.data):
+    if not (unmasked or view.ascii) and _PERHAPS_ODD.search(view.beyond) and _ODD.search(view.data):
         yield from _masked(view)
-    if _has_run(view.data):
+    if view.has_run(RUN_CHARACTERS_MIN):
         yield from _runs(view)
     if "%" in text:
         yield from _pieces(view, _PERCENT, _unpercent)
     if "\\u" in text:
         yield from _pieces(view, _ESCAPED, _unescape)
     yield from respelt(view)
-
-
-def _has_run(data: bytes) -> bool:
-    if len(data) > LOCKED_BYTES_MAX:
-        return _RUN.search(data) is not None
-    return data.translate(_RUN_MAP).find(_RUN_SHAPE) >= 0
 
 
 def _masked(view: View) -> Iterator[Decoded]:
@@ -104,11 +103,13 @@ def _masked(view: View) -> Iterator[Decoded]:
         else:
             low, high = max(0, at - MASK_REACH), at + MASK_REACH
             windows.append((low, high))
-    if len(windows) > WINDOWS_MAX:
-        windows = [(0, len(view.text))]
+            if len(windows) > WINDOWS_MAX:
+                windows = [(0, len(view.text))]
+                break
     for low, high in windows:
-        piece = unmasked(view.text[low:high], low)
-        if piece.text != view.text:  # else nothing was hidden, and this was looked at
+        masked = view.text[low:high]
+        piece = unmasked(masked, low)
+        if piece.text != masked:  # else nothing was hidden, and this was looked at
             yield piece
 
 
@@ -123,33 +124,47 @@ def unmasked(text: str, base: int = 0) -> Decoded:
     starts = range(0, len(text), PIECE_CHARACTERS)
     pieces = [text[start : start + PIECE_CHARACTERS] for start in starts]
     found = {char for piece in pieces for char in set(piece)}
-    odd = {char: _folded(char) for char in found if char > "\x7f"}
-    if all(len(folded) == 1 for folded in odd.values()):  # places stay: any text that hides nothing
-        table = {ord(char): folded for char, folded in odd.items()}
-        plain = "".join([piece.translate(table) for piece in pieces])
-        return Decoded(plain, span, range(base, span[1] + 1))
-    characters: list[str] = []
-    origin: list[int] = []
+    folds = {char: _folded(char) for char in found if char > "\x7f"}
+    changed = {char: folded for char, folded in folds.items() if folded != char}
+    plain = "".join([_unmasked(piece, changed) for piece in pieces])
+    if all(len(folded) == 1 for folded in changed.values()):  # any text that hides nothing
+        return Decoded(plain, span, range(base, span[1] + 1), True)
+    places = Places()
     done = 0
     for match in _NOT_ASCII.finditer(text):
         at = match.start()
-        folded = odd[match.group()]
-        characters += (text[done:at], folded)
-        origin += range(base + done, base + at)
-        origin += [base + at] * len(folded)
+        folded = changed.get(match.group())
+        if folded is None:
+            continue
+        if at > done:
+            places.add(base + done, at - done)
+        for _ in folded:
+            places.add(base + at)
         done = at + 1
-    characters.append(text[done:])
-    origin += range(base + done, span[1] + 1)
-    return Decoded("".join(characters), span, origin)
+    places.add(base + done, len(text) + 1 - done)
+    return Decoded(plain, span, places, True)
+
+
+def _unmasked(piece: str, changed: dict[str, str]) -> str:
+    """One piece, folded: by a search for each character, or (many) by a look at each place."""
+    if len(changed) > REPLACED_MAX:
+        return piece.translate({ord(char): changed.get(char, char) for char in set(piece)})
+    for char, folded in changed.items():
+        piece = piece.replace(char, folded)
+    return piece
 
 
 @lru_cache(maxsize=4096)
 def _folded(char: str) -> str:
+    """What a character stands for; what it stands for stands for itself."""
     if 0xE0020 <= ord(char) <= 0xE007E:
         return chr(ord(char) - 0xE0000)
     if _HIDDEN.match(char):
         return ""
-    return unicodedata.normalize("NFKC", char).translate(_LOOK_ALIKES)
+    plain = unicodedata.normalize("NFKC", char)
+    if plain == char:
+        return _LOOK_ALIKES.get(char, char)
+    return "".join(_folded(inner) for inner in plain)
 
 
 def _runs(view: View) -> Iterator[Decoded]:

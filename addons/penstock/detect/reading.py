@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from array import array
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import overload
 
 # Longer runs are files, which only their beginning betrays.
 RUN_CHARACTERS_MAX = 64 * 1024
@@ -12,14 +15,52 @@ RUN_CHARACTERS_MAX = 64 * 1024
 RUNS_MAX = 1_000
 
 
+class Places(Sequence[int]):
+    """Where each character of a reading stands in the original, kept by stretches that stand
+    there as they do in the reading: a list of millions would hold other threads up."""
+
+    __slots__ = ("_length", "_originals", "_starts")
+
+    def __init__(self) -> None:
+        self._starts = array("q")
+        self._originals = array("q")
+        self._length = 0
+
+    def add(self, original: int, count: int = 1) -> None:
+        """The next ``count`` characters stand at ``original`` and behind."""
+        here = self._length
+        if not self._starts or original - self._originals[-1] != here - self._starts[-1]:
+            self._starts.append(here)
+            self._originals.append(original)
+        self._length += count
+
+    def __len__(self) -> int:
+        return self._length
+
+    @overload
+    def __getitem__(self, at: int) -> int: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[int]: ...
+    def __getitem__(self, at: int | slice) -> int | Sequence[int]:
+        if isinstance(at, slice):
+            return [self[one] for one in range(*at.indices(self._length))]
+        if not -self._length <= at < self._length:
+            raise IndexError(at)
+        at %= self._length
+        stretch = bisect_right(self._starts, at) - 1
+        return self._originals[stretch] + at - self._starts[stretch]
+
+
 @dataclass(slots=True, frozen=True)
 class Decoded:
     """A hidden reading. ``origin[i]`` is the original index of the reading's character i
-    (one more entry for the end); None when the reading stands for ``span`` as a whole."""
+    (one more entry for the end); None when the reading stands for ``span`` as a whole.
+    ``unmasked``: no character of it hides another."""
 
     text: str
     span: tuple[int, int]
     origin: Sequence[int] | None = None
+    unmasked: bool = False
 
     def place(self, start: int, end: int) -> tuple[int, int]:
         """Where in the original the reading's [start, end) stands."""
