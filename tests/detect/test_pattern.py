@@ -10,7 +10,8 @@ import re2
 
 from penstock.detect import pattern, rules
 from penstock.detect.catalogue import all_probes
-from penstock.detect.probe import GATES
+from penstock.detect.probe import GATES, RUN_CHARACTERS
+from penstock.detect.view import View
 
 _spec = importlib.util.spec_from_file_location("shapes", Path(__file__).with_name("shapes.py"))
 assert _spec is not None and _spec.loader is not None
@@ -33,7 +34,9 @@ def test_trigger_and_gate_occur_in_every_example(rule: rules.TokenRule) -> None:
     for seed in range(3):
         token = shapes.expand(rule.example, seed)
         assert re2.search(rule.trigger, token)
-        if rule.group != "literal":
+        if rule.group == "runs":
+            assert View(token).has_run(RUN_CHARACTERS)
+        elif rule.group != "literal":
             assert re2.search(GATES[rule.group], token)
 
 

@@ -29,8 +29,10 @@ __all__ = ["Detectors", "known_types"]
 
 # Selections of detectors alive at once: one per rule with types of its own.
 SELECTIONS_MAX = 32
-# Text an automaton meets before the first call: its states are made then and not later.
+# Text that is looked at before the first call: automata make states then and not later, patterns
+# are compiled and the models (in whose zones it stands) loaded.
 WARM_UP_CHARACTERS = 24_000
+WARM_UP_ZONES: tuple[Zone, ...] = ("user", "tool_definition")
 _WARM_UP = "The quick brown fox, 12 apples: key = 'value' https://example.org/a?b=c <d> a@b.cd\n"
 
 
@@ -45,15 +47,19 @@ def _probe_set(names: tuple[str, ...]) -> ProbeSet:
     """One automaton per selection of probes; detectors of equal selection share it."""
     wanted = set(names)
     probes = ProbeSet([probe for probe in all_probes() if probe.name in wanted])
-    probes.hits(_warm_up())
+    for zone in WARM_UP_ZONES:
+        view = View(_warm_up(), zone)
+        for probe in probes.hits(view):
+            list(probe.find(view))
+        list(readings(view))
     return probes
 
 
 @cache
-def _warm_up() -> bytes:
+def _warm_up() -> str:
     """English and code that every Python carries: the documentation of its builtins."""
     texts = [_WARM_UP, *(str(value.__doc__) for value in vars(builtins).values())]
-    return "\n".join(texts)[:WARM_UP_CHARACTERS].encode()
+    return "\n".join(texts)[:WARM_UP_CHARACTERS]
 
 
 class Detectors:
@@ -105,20 +111,22 @@ class Detectors:
 
         Without ``models`` only patterns are asked: of a text that was scored shortly before.
         """
-        return self._scan(View(text, zone), 0, models)
+        return self._scan(View(text, zone), models)
 
-    def _scan(self, view: View, depth: int, models: bool) -> list[Finding]:
+    def _scan(
+        self, view: View, models: bool, depth: int = 0, unmasked: bool = False
+    ) -> list[Finding]:
         text = view.text
         found = [
             finding
-            for probe in (*self._probes.hits(view.data, models), *self._own(models))
+            for probe in (*self._probes.hits(view, models), *self._own(models))
             for finding in probe.find(view)
             if matches_type(self.wanted, finding.type)
         ]
         if depth < DEPTH_MAX:
-            for reading in readings(view):
+            for reading in readings(view, unmasked):
                 inner = View(reading.text, view.zone, view.root)
-                for finding in self._scan(inner, depth + 1, models):
+                for finding in self._scan(inner, models, depth + 1, reading.unmasked):
                     start, end = reading.place(finding.start, finding.end)
                     found.append(replace(finding, start=start, end=end))
         if view.unjudged is not None and view.unjudged < len(text):

@@ -18,8 +18,7 @@ import re2
 from penstock.detect.gist import ascii_part, beyond_ascii, gist
 from penstock.detect.pattern import trigger
 from penstock.detect.view import View
-from penstock.detect.view import beyond_ascii as characters_beyond
-from penstock.exchange import Finding
+from penstock.exchange import Finding, Zone
 
 # Budget of one automaton and its cache of states (bytes); a full cache starts anew.
 SET_MEMORY_BYTES = 16 * 1024 * 1024
@@ -34,8 +33,10 @@ GATES: dict[Group, str] = {
     "codes": (
         r"[A-Za-z] ?[0-9]{2}|[0-9][A-Za-z][0-9]|[0-9]{6}-?[A-Za-z]|[0-9]{6}[-+]|[0-9]-[0-9]{6}"
     ),
-    "runs": r"[0-9A-Za-z+/_-]{20}",
 }
+# The gate of "runs": so many characters of base64 in a row. As a pattern it made each state of the
+# first set twenty, one for each length a word may have so far.
+RUN_CHARACTERS = 20
 # The sets of "words" and "phrases" are asked always, but apart: letters of any case would multiply
 # the states of the token formats. "always" probes are in no set and look for themselves. "short"
 # probes look at texts that are one value and nothing else, whatever they hold.
@@ -50,6 +51,7 @@ class Probe:
     the pattern by which a growing text is held back (None: ``pattern``; empty: never).
     ``slow``: asks an encoder, so never on the loop. ``sentences``: a growing text is held
     until its sentence ends.
+    ``zones``: where a phrase counts (None: everywhere).
     """
 
     name: str
@@ -61,6 +63,7 @@ class Probe:
     live: str | None = None
     slow: bool = False
     sentences: bool = False
+    zones: frozenset[Zone] | None = None
 
 
 class ProbeSet:
@@ -76,13 +79,20 @@ class ProbeSet:
         self.models = frozenset(probe.name for probe in self._always)
         self._first = tuple(grouped.pop("literal", ()))
         self._words = _Group(grouped.pop("words", ()))
-        self._phrases = _Phrases(grouped.pop("phrases", ()))
+        phrases = grouped.pop("phrases", ())
+        # Apart: two automata of half the size meet fewer new states than one.
+        self._phrases = [
+            _Phrases([probe for probe in phrases if (probe.zones is None) == everywhere])
+            for everywhere in (True, False)
+        ]
+        self._runs = _Group(grouped.pop("runs", ()))
         self._gated = [_Group(members) for members in grouped.values()]
         self._set = _automaton([*map(_sign, self._first), *(GATES[group] for group in grouped)])
 
-    def hits(self, data: bytes, models: bool = True) -> list[Probe]:
-        """The probes that could find something in ``data`` (UTF-8); those that are in no set
-        (the models) only if asked for."""
+    def hits(self, view: View, models: bool = True) -> list[Probe]:
+        """The probes that could find something in a text; those that are in no set (the models)
+        only if asked for."""
+        data = view.data
         found: list[Probe] = []
         first = self._first
         for index in self._set.Match(data) or ():
@@ -90,7 +100,10 @@ class ProbeSet:
                 found.append(first[index])
             else:
                 found += self._gated[index - len(first)].hits(data)
-        found += self._phrases.hits(data)
+        if self._runs and view.has_run(RUN_CHARACTERS):
+            found += self._runs.hits(data)
+        for phrases in self._phrases:
+            found += phrases.hits(view)
         if models:
             found += self._always
         found += self._words.hits(data)
@@ -105,6 +118,9 @@ class _Group:
     def __init__(self, probes: Sequence[Probe]) -> None:
         self._probes = tuple(probes)
         self._set = _automaton(map(_sign, probes))
+
+    def __bool__(self) -> bool:
+        return bool(self._probes)
 
     def hits(self, data: bytes) -> Iterable[Probe]:
         if not self._probes:
@@ -121,6 +137,7 @@ class _Phrases:
 
     def __init__(self, probes: Sequence[Probe]) -> None:
         self._probes = tuple(probes)
+        self._zones = frozenset[Zone]().union(*(probe.zones or () for probe in probes))
         signs = [probe.trigger or gist(probe.pattern) for probe in probes]
         parts = [ascii_part(sign) for sign in signs]
         self._plain = [at for at, part in enumerate(parts) if part is not None]
@@ -130,17 +147,21 @@ class _Phrases:
         self._other_set = _automaton(others)
         self._needed = re2.compile(beyond_ascii(others).encode())
 
-    def hits(self, data: bytes) -> Iterable[Probe]:
-        if not self._probes:
+    def hits(self, view: View) -> Iterable[Probe]:
+        if not self._probes or (self._zones and view.zone not in self._zones):
             return ()
+        data = view.data
         found: set[int] = set()
-        beyond = characters_beyond(data)
-        if beyond and self._needed.search(beyond) is not None:
+        if view.beyond and self._needed.search(view.beyond) is not None:
             found.update(self._other[index] for index in self._other_set.Match(data) or ())
             for letter, folded in _FOLDED:
                 data = data.replace(letter, folded)
         found.update(self._plain[index] for index in self._plain_set.Match(data) or ())
-        return [self._probes[at] for at in sorted(found)]
+        return [
+            probe
+            for probe in (self._probes[at] for at in sorted(found))
+            if probe.zones is None or view.zone in probe.zones
+        ]
 
 
 # The long s and the kelvin sign: RE2 takes them for s and k where case does not matter.

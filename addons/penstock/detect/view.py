@@ -24,14 +24,16 @@ CANDIDATES_MAX = 20_000
 # RE2's, also where they would be faster.
 LOCKED_BYTES_MAX = 256 * 1024
 _ASCII = bytes(range(128))
+_RUN_MAP = bytes(bool(re2.match(rb"[0-9A-Za-z+/_-]", bytes([byte]))) for byte in range(256))
+_ONES = b"\x01" * 64
 
 
 class View:
     """A text under scan. ``data`` is its UTF-8 form; lone surrogates survive as bytes."""
 
     __slots__ = (
-        "_byte", "_index", "ascii", "data", "features", "root", "spent_seconds", "text",
-        "unjudged", "zone",
+        "_beyond", "_byte", "_index", "_runs", "ascii", "data", "features", "root",
+        "spent_seconds", "text", "unjudged", "zone",
     )  # fmt: skip
 
     def __init__(self, text: str, zone: Zone = "user", root: View | None = None) -> None:
@@ -45,11 +47,16 @@ class View:
         self.features: Grams | None = None  # what models see of it, once one has looked
         self._byte = 0  # the last byte offset asked for, and its string index
         self._index = 0
+        self._runs: bytes | None = None
+        self._beyond: bytes | None = b"" if self.ascii else None
 
     @property
     def beyond(self) -> bytes:
         """The characters beyond ASCII, one after the other; of a long text all of it."""
-        return beyond_ascii(self.data)
+        if self._beyond is None:
+            long = len(self.data) > LOCKED_BYTES_MAX
+            self._beyond = self.data if long else self.data.translate(None, _ASCII)
+        return self._beyond
 
     def index(self, byte: int) -> int:
         """The string index of a byte offset (which must stand at a character's start)."""
@@ -60,6 +67,14 @@ class View:
         self._index += len(self.data[self._byte : byte].decode("utf-8", "surrogatepass"))
         self._byte = byte
         return self._index
+
+    def has_run(self, count: int) -> bool:
+        """Whether so many characters of base64 (either kind) stand in a row."""
+        if len(self.data) > LOCKED_BYTES_MAX:
+            return re2.search(rb"[0-9A-Za-z+/_-]{%d}" % count, self.data) is not None
+        if self._runs is None:  # a row of ones: in a quarter of the time a search takes
+            self._runs = self.data.translate(_RUN_MAP)
+        return _ONES[:count] in self._runs
 
     def leave(self, start: int) -> None:
         """Remember that what begins at ``start`` was not judged."""
@@ -87,13 +102,6 @@ class View:
             low = self.index(inner[0])
             high = self.index(inner[1])
             yield first, self.index(end), low, high
-
-
-def beyond_ascii(data: bytes) -> bytes:
-    """The characters beyond ASCII, one after the other; of a long text all of it."""
-    if data.isascii():
-        return b""
-    return data.translate(None, _ASCII) if len(data) <= LOCKED_BYTES_MAX else data
 
 
 class Pattern:
