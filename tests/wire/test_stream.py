@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from penstock.exchange import Exchange
 from penstock.wire import family_of
+from penstock.wire.channels import MAX_CHANNELS
 from penstock.wire.family import Channel, Refusal
 from penstock.wire.openai_chat import is_usage_only
 from penstock.wire.sse import MAX_EVENT_BYTES, SseParser
-from penstock.wire.stream import MAX_CHANNELS, AnswerStream, ChannelScanner
+from penstock.wire.stream import AnswerStream, ChannelScanner
 from tests.wire.scanners import StoppingScanner, WordScanner
 
 CHAT = "openai.chat_completions"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from penstock.exchange import Finding
@@ -19,12 +19,12 @@ from penstock.policy.rules.deny import Deny
 from penstock.policy.rules.redact import METHODS, Redact, replacement
 from penstock.policy.state import Kept, State
 from penstock.wire.channel_text import ChannelScanner, Replacement, ScanStep
+from penstock.wire.channels import ScannerFor
 from penstock.wire.edits import merge
 from penstock.wire.family import Channel, Refusal
 from penstock.wire.jsonrpc import RESULT_TEXT
 
 Action = Literal["none", "redact", "deny"]
-ScannerFor = Callable[[Channel], ChannelScanner | None]
 
 
 def answer_scanner(

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from mitmproxy import http
 
@@ -24,18 +24,26 @@ from penstock.policy.mcp_answer import McpAnswer
 from penstock.proxy.problem import CHECK_FAILED
 from penstock.record.record import Outcome
 from penstock.route.credentials.spec import IDENTITY, Spec
-from penstock.wire.family import Channel, Family
-from penstock.wire.stream import ChannelScanner
+from penstock.route.outcome import Attempt
+from penstock.wire.channels import ScannerFor
+from penstock.wire.family import Family
 
 if TYPE_CHECKING:
-    from penstock.proxy.attempts import CallAttempts
     from penstock.route.credentials.echoes import Echoes
     from penstock.route.translate.translation import Translation
 
 KEY = "penstock"
 FAILED = "penstock.failed"  # flow.metadata: a check failed before there was a LiveCall
 Failed = Literal["failed_open", "failed_closed"]
-ScannerFor = Callable[[Channel], ChannelScanner | None]
+
+
+class Asked(Protocol):
+    """The targets a routed call was sent to, for its books (``proxy.attempts`` makes it)."""
+
+    rows: list[Attempt]
+
+    def close(self, outcome: str) -> None:
+        """The call is over: ``outcome`` is the Record's."""
 
 
 @dataclass(slots=True)
@@ -61,7 +69,7 @@ class LiveCall:
     hides_usage_chunk: bool = False  # we asked for it, the caller did not
     watches: bool = False  # the scanners only look, whatever they find
     cuts: frozenset[str] = frozenset()  # limits that end the answer when they are reached
-    attempts: CallAttempts | None = None  # of a routed call: which targets were asked
+    attempts: Asked | None = None  # of a routed call: which targets were asked
     routed_from: str | None = None  # the host the caller meant
     translation: Translation | None = (
         None  # of the attempt under way: its answer is another format's

@@ -15,9 +15,10 @@ from typing import Any
 from penstock.exchange import Exchange
 from penstock.wire import content_coding
 from penstock.wire.channel_text import ChannelScanner, ChannelText, Replacement, ScanStep
-from penstock.wire.family import Channel, Delta, Family, Framing, Refusal
+from penstock.wire.channels import Channels, ScannerFor
+from penstock.wire.family import Delta, Family, Framing, Refusal
 from penstock.wire.framing import PARSERS, Frame, Parser, is_fragment, read_document, unclaimed
-from penstock.wire.held import Held, Piece
+from penstock.wire.held import Held
 from penstock.wire.json_family import started_answer
 from penstock.wire.sse import SseParser
 
@@ -30,8 +31,6 @@ HELD_EVENT_BYTES = 600
 # Events looked at together: enough of them that a look costs each next to nothing, and few
 # enough that what waits meanwhile stays small.
 LOOK_EVENTS = 256
-# Channels of one answer: choices times fields; provider streams stay below 100.
-MAX_CHANNELS = 10_000
 # A decoded answer stream; more than any context window can hold.
 MAX_DECODED_BYTES = 512 * 1024 * 1024
 
@@ -54,7 +53,7 @@ class AnswerStream:
         exchange: Exchange,
         family: Family,
         framing: Framing,
-        scanner_for: Callable[[Channel], ChannelScanner | None] | None = None,
+        scanner_for: ScannerFor | None = None,
         *,
         coding: str = "",
         hide: Callable[[Any], bool] | None = None,
@@ -79,8 +78,7 @@ class AnswerStream:
         if coding.strip().lower() not in ("", "identity"):
             self._open_decoder(coding)
         self.decoded = self._decoder is not None and not self._passes
-        self._channels: dict[Channel, ChannelText | None] = {}
-        self._fed: dict[int, ChannelText] = {}  # texts that have grown since they were looked at
+        self._texts = Channels(scanner_for)
         self._queue: deque[Held] = deque()
         self._coming: deque[Frame] = deque()  # of this feed, not yet taken
         self._out: list[bytes] = []  # of this feed, ready to leave
@@ -134,7 +132,7 @@ class AnswerStream:
                     self._take(frame, out)
             self._settle(out)
             if not self.stopped:
-                self._finish_channels(out)
+                self._finish_texts(out)
                 self._release(out)
         self._reader.end()
         return [] if self._passes else self._joined(out)
@@ -209,15 +207,10 @@ class AnswerStream:
         if self._hide is not None and self._hide(document):
             self.edited += 1
             return
-        pieces = []
-        for delta in deltas:
-            piece = self._scan(delta)
-            if piece is not None:
-                pieces.append(piece)
-                self._fed[id(piece.text)] = piece.text
-        if self._answer.complete and self._channels:
+        pieces = self._texts.take(deltas)
+        if self._answer.complete and self._texts:
             self._settle(out)
-            self._finish_channels(out)
+            self._finish_texts(out)
             if self.stopped:
                 return
         if not pieces and not self._queue:
@@ -231,70 +224,17 @@ class AnswerStream:
 
     def _settle(self, out: list[bytes]) -> None:
         """Show the scanners what came, all of it at once, and send what they let go."""
-        fed = list(self._fed.values())
-        self._fed.clear()
-        for text in fed:
-            text.look()
+        fed = self._texts.look()
         self._release(out)
         if self.stopped is None:
             self._heed(fed, out)
         if self.stopped is None and self._held_bytes > MAX_HELD_BYTES:
             self._fail(f"more than {MAX_HELD_BYTES >> 20} MiB held for one candidate", out)
 
-    def _scan(self, delta: Delta) -> Piece | None:
-        """Feed the delta to its channel's scanner; None when no rule looks at the channel."""
-        channel = delta.channel
-        if delta.total:
-            return self._scan_total(delta)
-        text = self._channels.get(channel)
-        if text is None or text.closed:
-            if not delta.text or (text is None and channel in self._channels):
-                return None
-            text = self._open(channel)
-            if text is None:
-                return None
-        start = text.raw_length
-        if delta.text:
-            text.gather(delta.text)
-        if delta.last:
-            text.finish()
-        return Piece(text, start, text.raw_length, delta)
-
-    def _scan_total(self, delta: Delta) -> Piece | None:
-        text = self._channels.get(delta.channel)
-        if text is not None and text.repeats(delta.text):
-            if delta.last:
-                text.finish()
-        else:
-            if not delta.text or (text is None and delta.channel in self._channels):
-                return None
-            # Kept, so that the same words in the next event need no second look; never in
-            # place of a text that grew by deltas.
-            text = self._open(delta.channel, keep=text is None or text.whole)
-            if text is None:
-                return None
-            text.whole = True
-            text.feed(delta.text)
-            text.finish()
-        return Piece(text, 0, len(delta.text), delta)
-
-    def _open(self, channel: Channel, keep: bool = True) -> ChannelText | None:
-        scanner = self._scanner_for(channel) if self._scanner_for else None
-        text = None if scanner is None else ChannelText(scanner, channel.nested)
-        if keep or text is None:
-            if len(self._channels) >= MAX_CHANNELS:
-                self._channels = {key: kept for key, kept in self._channels.items() if _open(kept)}
-            if len(self._channels) >= MAX_CHANNELS and text is not None:
-                text.problem = f"more than {MAX_CHANNELS} texts in one answer"
-            self._channels[channel] = text
-        return text
-
-    def _finish_channels(self, out: list[bytes]) -> None:
-        for text in self._channels.values():
-            if text is not None:
-                text.finish()
-                if text.stop is not None and self.stopped is None:
-                    self._stop(text.stop, out)
+    def _finish_texts(self, out: list[bytes]) -> None:
+        stop = self._texts.finish()
+        if stop is not None and self.stopped is None:
+            self._stop(stop, out)
 
     # ------------------------------------------------------------------ what leaves
 
@@ -394,7 +334,3 @@ class AnswerStream:
         if self._parser is not None:
             out += [frame.raw for frame in self._parser.end()]
         return None
-
-
-def _open(text: ChannelText | None) -> bool:
-    return text is not None and not text.closed
