@@ -10,10 +10,11 @@ from collections.abc import Sequence
 
 from penstock.policy.answer import Together
 from penstock.proxy.aside import goes_aside
-from penstock.proxy.call import LiveCall, ScannerFor
+from penstock.proxy.call import LiveCall
 from penstock.proxy.stream import Holding, StreamTransform
 from penstock.route.credentials.echoes import Echoes, EchoStream
 from penstock.wire.channel_text import ChannelScanner
+from penstock.wire.channels import ScannerFor
 from penstock.wire.content_coding import Decoder
 from penstock.wire.family import Channel
 
