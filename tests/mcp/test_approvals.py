@@ -51,7 +51,7 @@ def test_of_many_users_at_once_one_wins(folder: Approvals) -> None:
             uses = [pool.submit(folder.use, TICKET) for _ in range(6)]
             for _ in range(2):
                 pool.submit(folder.answer, TICKET, "approved")
-            assert sum(use.result() for use in uses) == 1
+            assert sum(use.result() is not None for use in uses) == 1
         assert not folder.use(TICKET)
 
 

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from penstock.cli.approval_desk import Desk
 from penstock.mcp.approvals import APPROVALS, Approval, Approvals
 from tests.harness import Penstock
 from tests.mcp_attacks.server import HOST, Hostile, Wire, refused, text_result
@@ -30,8 +31,14 @@ def obliging(server: Hostile) -> None:
 
 @pytest.fixture
 def approvals(proxy: Penstock) -> Approvals:
-    """What ``penstock approvals`` reads and writes."""
+    """The tickets in the proxy's state directory."""
     return Approvals(proxy.state / APPROVALS)
+
+
+@pytest.fixture
+def desk(proxy: Penstock) -> Desk:
+    """What ``penstock approvals`` answers with: the proxy's admin socket."""
+    return Desk(proxy.state)
 
 
 def until(wanted: Callable[[], Any]) -> Any:
@@ -54,7 +61,7 @@ def in_background(work: Callable[[], Any]) -> Future[Any]:
 
 
 def test_a_held_call_goes_on_once_a_person_agrees(
-    wire: Wire, server: Hostile, approvals: Approvals
+    wire: Wire, server: Hostile, approvals: Approvals, desk: Desk
 ) -> None:
     """The client waits all the while, and gets the server's own answer."""
     name = f"once_{wire.streamed}_{wire.modern}"
@@ -64,23 +71,25 @@ def test_a_held_call_goes_on_once_a_person_agrees(
     assert (ticket.tool, ticket.server) == ("pay", f"https://{HOST}{PATH}")
     assert "4711" not in str(ticket) and not waiting.done()
     assert len(server.calls(PATH)) == before
-    approvals.answer(ticket.ticket, "approved")
+    desk.answer(ticket.ticket, "approve")
     assert waiting.result(SECONDS_MAX)["result"] == text_result("paid")
     assert len(server.calls(PATH)) == before + 1
     assert approvals.get(ticket.ticket) is None  # used up
 
 
-def test_a_no_is_told_at_once(wire: Wire, server: Hostile, approvals: Approvals) -> None:
+def test_a_no_is_told_at_once(
+    wire: Wire, server: Hostile, approvals: Approvals, desk: Desk
+) -> None:
     name = f"no_{wire.streamed}_{wire.modern}"
     before = len(server.calls(PATH))
     waiting = in_background(lambda: wire.call(PATH, "pay", {name: 1}))
-    approvals.answer(open_ticket(approvals, name).ticket, "denied")
+    desk.answer(open_ticket(approvals, name).ticket, "deny")
     assert "said no" in refused(waiting.result(SECONDS_MAX))
     assert len(server.calls(PATH)) == before
 
 
 def test_one_yes_is_good_for_one_of_two_waiting_calls(
-    wire: Wire, server: Hostile, approvals: Approvals
+    wire: Wire, server: Hostile, approvals: Approvals, desk: Desk
 ) -> None:
     name = f"two_{wire.streamed}_{wire.modern}"
     before = len(server.calls(PATH))
@@ -88,14 +97,14 @@ def test_one_yes_is_good_for_one_of_two_waiting_calls(
     both = [in_background(partial(one.call, PATH, "pay", {name: 1})) for one in wires]
     ticket = open_ticket(approvals, name).ticket
     time.sleep(0.5)  # both are there by now, or the later one finds no yes
-    approvals.answer(ticket, "approved")
+    desk.answer(ticket, "approve")
     answers = [one.result(SECONDS_MAX) for one in both]
     assert len(server.calls(PATH)) == before + 1
     assert sum("isError" not in one["result"] for one in answers) == 1
 
 
 def test_a_yes_is_not_used_up_by_a_caller_who_left(
-    proxy: Penstock, server: Hostile, approvals: Approvals
+    proxy: Penstock, server: Hostile, approvals: Approvals, desk: Desk
 ) -> None:
     """A client that gave up gets nothing done behind its back; its retry finds the yes."""
     wire = Wire(proxy, streamed=False, modern=False)
@@ -104,7 +113,7 @@ def test_a_yes_is_not_used_up_by_a_caller_who_left(
     ticket = open_ticket(approvals, "left")
     connection.close()
     time.sleep(1)  # longer than the proxy takes to look
-    approvals.answer(ticket.ticket, "approved")
+    desk.answer(ticket.ticket, "approve")
     time.sleep(1)
     assert len(server.calls(PATH)) == before
     wire.number = 6  # the same arguments, whatever the id
@@ -134,7 +143,7 @@ def hanging_call(proxy: Penstock, arguments: dict[str, Any]) -> socket.socket:
 
 
 def test_calls_that_wait_do_not_hold_up_others(
-    wire: Wire, server: Hostile, approvals: Approvals
+    wire: Wire, server: Hostile, approvals: Approvals, desk: Desk
 ) -> None:
     name = f"beside_{wire.streamed}_{wire.modern}"
     waiting = in_background(lambda: wire.call(PATH, "pay", {name: 1}))
@@ -142,6 +151,6 @@ def test_calls_that_wait_do_not_hold_up_others(
     other = Wire(wire.proxy, wire.streamed, wire.modern)
     assert other.call(PATH, "look")["result"] == text_result("paid")
     assert not waiting.done()
-    approvals.answer(ticket.ticket, "denied")
+    desk.answer(ticket.ticket, "deny")
     assert "said no" in refused(waiting.result(SECONDS_MAX))
     assert threading.active_count() < 50

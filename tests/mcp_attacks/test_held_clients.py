@@ -13,6 +13,7 @@ import pytest
 from mcp.server.mcpserver import MCPServer
 from mcp.server.transport_security import TransportSecuritySettings
 
+from penstock.cli.approval_desk import Desk
 from penstock.mcp.approvals import APPROVALS, Approvals
 from tests.harness import Penstock, https_server, running_penstock
 from tests.mcp_attacks.server import HOST
@@ -103,7 +104,7 @@ def test_a_client_waits_for_the_person(proxy: Penstock, mode: str) -> None:
     ticket = ticket_of(approvals)
     time.sleep(1)
     assert len(paid) == before and not running.done()
-    approvals.answer(ticket, "approved")
+    assert Desk(proxy.state).answer(ticket, "approve")
     done = running.result(SECONDS_MAX)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == [[[False, "paid 7"]], "looked"]
@@ -117,7 +118,7 @@ def test_a_client_that_gave_up_comes_again(proxy: Penstock, mode: str) -> None:
     running = client(proxy, mode, 3)
     ticket = ticket_of(approvals)
     time.sleep(4)  # longer than the client's patience
-    approvals.answer(ticket, "approved")
+    assert Desk(proxy.state).answer(ticket, "approve")
     done = running.result(SECONDS_MAX)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == [["gave up", [False, "paid 7"]], "looked"]

@@ -346,3 +346,16 @@ async def test_a_held_call_that_is_cancelled_is_not_made(desk: Desks) -> None:
         await asyncio.sleep(0.01)
     assert it.afterwards.empty()
     assert [r["outcome"] for r in it.records() if r["mcp"].get("tool") == "pay"] == ["aborted"] * 2
+
+
+async def test_a_yes_used_between_decision_and_call_lets_nothing_through(
+    desk: Desks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process was quicker: what the decision stood on is gone when it is acted on."""
+    it = desk(APPROVE)
+    approvals = it.service.governance.approvals
+    await it.up(call("pay", 1))
+    waiting = await put_up(it)
+    monkeypatch.setattr(approvals, "approved", lambda ticket: ticket == waiting.ticket)
+    [answer], sent = await it.up(call("pay", 2))
+    assert "used by another call" in json.loads(answer)["error"]["message"] and sent == []

@@ -1,22 +1,23 @@
 """`penstock approvals`: calls that wait for a person, and the person's yes or no.
 
-Reads and writes the tickets in the proxy's state directory; who may write there may approve.
+Asks the admin sockets of the running processes; where none listens, reads and writes the tickets
+in the state directory itself.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from penstock.cli.options import default_state_dir
 
 if TYPE_CHECKING:
-    from penstock.mcp.approvals import Approvals, Standing
+    from penstock.cli.approval_desk import Desk, Row
 
 _state = click.option(
     "--state-dir",
@@ -24,6 +25,18 @@ _state = click.option(
     default=default_state_dir,
     help="The running proxy's.  [default: (the user's state directory)]",
 )
+
+
+def _said(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What a person may say of themselves and why; both stand in the audit log."""
+    for option in (
+        click.option("--reason", default="", help="Why; stands in the audit log."),
+        click.option("--as", "name", default="", help="Your name, where the user's does not say."),
+        _state,
+        click.argument("ticket"),
+    ):
+        command = option(command)
+    return command
 
 
 @click.group(
@@ -34,7 +47,7 @@ def command() -> None:
     """Calls that wait for a person (tools: {approve: [...]}) and the answer to each.
 
     A ticket is for one call: this caller, server, tool, these arguments, this policy. A yes
-    is good once, for a quarter of an hour.
+    is good once, for a quarter of an hour. Who runs as the proxy's user, or as root, may answer.
     """
 
 
@@ -45,45 +58,65 @@ def command() -> None:
 )
 def list_tickets(state_dir: Path, form: str) -> None:
     """List the open tickets. Arguments are named, never shown."""
-    found = list(_approvals(state_dir).all())
+    found = _desk(state_dir).rows()
     if form == "json":
-        click.echo(json.dumps([asdict(one) for one in found], indent=2))
+        click.echo(json.dumps(found, indent=2))
         return
     for one in found:
-        minutes = max(0, round((one.until - time.time()) / 60))
-        names = ", ".join(one.arguments)
-        click.echo(
-            f"{one.ticket}  {one.standing}  {one.tool}({names}) at {one.server} "
-            f"for {one.caller or 'unknown'}, rule {one.rule}, {minutes} min left"
-        )
+        click.echo(line(one))
     if not found:
         click.echo("nothing waits for approval", err=True)
 
 
-@command.command(epilog="Example: penstock approvals approve 1f0c2b7a9d3e4f56")
-@click.argument("ticket")
-@_state
-def approve(ticket: str, state_dir: Path) -> None:
+def line(one: Row) -> str:
+    """One ticket for a person. Names come from servers: nothing in them acts on the terminal."""
+    minutes = max(0, round((one["until"] - time.time()) / 60))
+    waits = ", a call waits" if one["held"] else ""
+    told = (
+        f"{one['ticket']}  {one['standing']}  {one['tool']}({', '.join(one['arguments'])}) "
+        f"at {one['server']} for {one['caller'] or 'unknown'}, rule {one['rule']}, "
+        f"{minutes} min left{waits}"
+    )
+    return printable(told)
+
+
+def printable(text: str) -> str:
+    """``text`` without what a terminal would act on."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+@command.command(epilog="Example: penstock approvals approve 1f0c2b7a9d3e4f56 --reason INC-4711")
+@_said
+def approve(ticket: str, state_dir: Path, name: str, reason: str) -> None:
     """Let the call of TICKET be made, once."""
-    _answer(state_dir, ticket, "approved")
+    _answer(state_dir, ticket, "approve", name, reason)
 
 
 @command.command(epilog="Example: penstock approvals deny 1f0c2b7a9d3e4f56")
-@click.argument("ticket")
-@_state
-def deny(ticket: str, state_dir: Path) -> None:
+@_said
+def deny(ticket: str, state_dir: Path, name: str, reason: str) -> None:
     """Leave the call of TICKET refused."""
-    _answer(state_dir, ticket, "denied")
+    _answer(state_dir, ticket, "deny", name, reason)
 
 
-def _answer(state_dir: Path, ticket: str, standing: Standing) -> None:
-    found = _approvals(state_dir).answer(ticket, standing)
+@command.command(epilog="Example: penstock approvals watch --as mia")
+@_state
+@click.option("--as", "name", default="", help="Your name, where the user's does not say.")
+def watch(state_dir: Path, name: str) -> None:
+    """Show open tickets as they come; answer each by key."""
+    from penstock.cli.approval_watch import watch as begin
+
+    begin(_desk(state_dir), name)
+
+
+def _answer(state_dir: Path, ticket: str, answer: str, name: str, reason: str) -> None:
+    found = _desk(state_dir).answer(ticket, answer, name, reason)
     if found is None:
         raise click.ClickException(f"no open ticket {ticket} in {state_dir}")
-    click.echo(f"{standing}: {found.tool} at {found.server}", err=True)
+    click.echo(f"{found['standing']}: {found['tool']} at {found['server']}", err=True)
 
 
-def _approvals(state_dir: Path) -> Approvals:
-    from penstock.mcp.approvals import APPROVALS, Approvals
+def _desk(state_dir: Path) -> Desk:
+    from penstock.cli.approval_desk import Desk
 
-    return Approvals(state_dir / APPROVALS)
+    return Desk(state_dir)

@@ -133,10 +133,13 @@ class Calls:
         """Settle and record, once."""
         if live.settled:
             return
+        held, ticket = live.decision.hold_seconds, live.decision.ticket
         waiting = self._settle.settle(live)
         if waiting is not None:
             await waiting
         live.reported = True
+        if held:
+            self.governance.approvals.wake(ticket)
         self.governance.recorder.record(self._report.record_of(live))
 
     def _live(self, method: str, body: bytes, caller: Caller, headers: dict[str, str]) -> LiveCall:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from penstock.exchange import Finding, Path, Zone
 from penstock.meter.quotas import Claim, Reservation
@@ -11,6 +11,10 @@ from penstock.route.credentials.spec import Spec
 from penstock.route.plan import Plan
 from penstock.wire.edits import Edit
 from penstock.wire.family import Refusal
+
+if TYPE_CHECKING:
+    from penstock.policy.policy import Rule
+    from penstock.policy.rules.tools import Tools
 
 Mode = Literal["observe", "shadow", "enforce"]
 Verdict = Literal["allow", "edit", "deny", "hold"]
@@ -47,6 +51,14 @@ class Use:
     on_error: Literal["deny", "allow"]
 
 
+@dataclass(slots=True, frozen=True)
+class Yes:
+    """A person's yes that lets a call through: it has to be used up when the call is made."""
+
+    ticket: str
+    rule: Rule[Tools]
+
+
 @dataclass(slots=True)
 class Decision:
     """The verdict on one call (or on its answer) and everything that follows from it."""
@@ -67,3 +79,4 @@ class Decision:
     policy_hash: str = ""
     ticket: str = ""  # under which a person may allow the refused call
     hold_seconds: int = 0  # how long it may wait for that person, if that is all it lacks
+    yes: Yes | None = None  # without which it would have been refused

@@ -153,6 +153,18 @@ def _call_refused(
     return None
 
 
+def asks_a_person(rules: Sequence[Rule[Tools]], call: Call) -> Rule[Tools] | None:
+    """The first acting rule that lets the call through only with a person's yes."""
+    mcp = call.exchange.mcp
+    tool = mcp.tool if mcp is not None else None
+    if tool is None:
+        return None
+    asking = (rule for rule in rules_about(rules, server_url(call)) if rule.enforced)
+    return next(
+        (r for r in asking if r.act.approve is not None and r.act.approve.match(tool)), None
+    )
+
+
 def ticket_of(call: Call, mcp: McpCall, state: State, policy_hash: str) -> str:
     """The one call an approval is for: caller, server, tool, arguments and policy together.
 

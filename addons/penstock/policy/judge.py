@@ -23,8 +23,8 @@ from penstock.policy.content import (
     judge_finding,
     looks_at,
 )
-from penstock.policy.decision import Decision, Reason, Verdict
-from penstock.policy.grants import asker, tool_denials
+from penstock.policy.decision import Decision, Reason, Verdict, Yes
+from penstock.policy.grants import asker, asks_a_person, ticket_of, tool_denials
 from penstock.policy.harmless import ignored
 from penstock.policy.leaks import leaks_of
 from penstock.policy.policy import Policy, Rule
@@ -208,6 +208,10 @@ class Judge:
                 if self.decision.refusal is None:
                     self.decision.ticket = denial.ticket
             self.deny(denial.rule, denial.why, denial.hidden)
+        asking = None if self.waits else asks_a_person(rules, self.call)
+        if asking is not None and self.call.exchange.mcp is not None:
+            ticket = ticket_of(self.call, self.call.exchange.mcp, self.state, self.policy.hash)
+            self.decision.yes = Yes(ticket, asking)
 
     def hold(self) -> None:
         """Say how long the call may wait for a person, where nothing else refuses it."""

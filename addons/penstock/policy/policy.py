@@ -129,6 +129,11 @@ class Policy:
         return tuple(rule for rule in self.tools if rule.act.confine is not None)
 
     @cached_property
+    def asks_people(self) -> bool:
+        """True when calls may wait for a person's yes."""
+        return any(rule.act.approve is not None for rule in self.tools)
+
+    @cached_property
     def credentials(self) -> tuple[Rule[Credential], ...]:
         """The credential rules."""
         return tuple(rule for rule in self.rules if isinstance(rule.act, Credential))

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from mitmproxy import http
 
 from penstock.exchange import HttpRequest
+from penstock.mcp.approvals import Approval
 from penstock.mcp.causes import Cause
 from penstock.policy.call import Call
 from penstock.policy.decision import Decision
@@ -65,6 +66,7 @@ class LiveCall:
     echoes: Echoes | None = None  # the real key in use, which must not come back
     coding: str = ""  # content coding of the answer that was taken off because of it
     cause: Cause | None = None  # the call this one is the consequence of
+    approval: Approval | None = None  # what a person said to it
     mcp_answer: McpAnswer | None = None  # what of an MCP answer may be shown
     hides_usage_chunk: bool = False  # we asked for it, the caller did not
     watches: bool = False  # the scanners only look, whatever they find

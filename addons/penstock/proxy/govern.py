@@ -26,6 +26,7 @@ from penstock.policy.unreadable import refused, refused_unread, unread
 from penstock.proxy.call import LiveCall, call_of
 from penstock.proxy.cut import cutting
 from penstock.proxy.governance import CallState, Governance
+from penstock.proxy.http_stream import LEFT
 from penstock.proxy.mcp_promises import hear_cancelled, hold, keep_promises
 from penstock.proxy.offload import OFFLOADED_BYTES, ThreadState, offload
 from penstock.proxy.worth_judging import worth_scanning
@@ -92,10 +93,16 @@ class Govern:
         """The same for a call that lacks nothing but a person's yes."""
 
         def gone() -> bool:
-            return live.settled or not flow.client_conn.state & ConnectionState.CAN_READ
+            closed = not flow.client_conn.state & ConnectionState.CAN_READ
+            return live.settled or closed or LEFT in flow.metadata
 
+        waited = live.decision
         if await hold(self.governance, live, gone):
             await self.decide_again(live)
+            if gone():
+                # Nobody is there for whom it would be made: the yes stays for a retry.
+                waited.reservations = live.decision.reservations  # to be released
+                live.decision = waited
         if not live.settled:
             self.act(live, flow)
 

@@ -26,7 +26,7 @@ from penstock.detect.placeholders import Vault
 from penstock.detect.stream import prepare
 from penstock.detect.stream import scanner as stream_scanner
 from penstock.exchange import Caller, Finding, Usage, Workload, Zone
-from penstock.mcp.approvals import Announce, Approvals
+from penstock.mcp.approvals import Announce, Approvals, Held
 from penstock.mcp.memory import Memory
 from penstock.meter.estimator import Count, Estimator, output_cap
 from penstock.meter.media import Media
@@ -54,6 +54,8 @@ if TYPE_CHECKING:
     from penstock.proxy.authenticate import Authentication
     from penstock.route.credentials.spec import Spec
     from penstock.route.credentials.store import Credentials, Fetch
+
+CallKey = tuple[str, str, str, str]  # caller, server, session, id
 
 # Hosts whose interception was decided; a laptop meets some hundred, an attacker any number.
 WISHES_MAX = 4096
@@ -96,7 +98,7 @@ class Governance:
         self.conversations = Conversations(keys.digest)
         self.memory = Memory()
         self.old_streams = OldStreams()
-        self.waiting: set[tuple[str, str, str, str]] = set()  # calls held for a person
+        self.waiting: dict[CallKey, list[Held]] = {}  # calls held for a person
         self.estimator = Estimator()
         self.board = Board()
         self.retries = RetryBudget()

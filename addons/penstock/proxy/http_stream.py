@@ -52,6 +52,7 @@ from penstock.proxy.runtime import Runtime
 from penstock.proxy.stream import Holding, StreamTransform
 from penstock.proxy.tunnelled import Tunnelled
 
+LEFT = "penstock.left"  # flow.metadata: the client reset the stream, or closed
 Commands = layer.CommandGenerator[None]
 
 
@@ -74,6 +75,13 @@ class Stream(Tunnelled):
     def client_id(self) -> str:
         """The id of the client connection."""
         return self.context.client.id
+
+    def handle_event(self, event: events.Event) -> Commands:
+        """Take an event; while a check waits, the stock way only queues it."""
+        if isinstance(event, RequestProtocolError) and self._paused:
+            self.flow.metadata[LEFT] = True
+            self.runtime.callbacks.left(self.flow)
+        return super().handle_event(event)
 
     def _handle_event(self, event: events.Event) -> Commands:
         if isinstance(event, Said):

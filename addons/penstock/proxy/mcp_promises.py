@@ -10,18 +10,17 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from penstock.mcp.approvals import LIFE_SECONDS, Approval
+from penstock.mcp.approvals import LIFE_SECONDS, Approval, Held
 from penstock.mcp.causes import traced
-from penstock.policy.decision import Reason
-from penstock.policy.grants import asker, ticket_of
+from penstock.policy.decision import Reason, Yes
+from penstock.policy.grants import asker
 from penstock.policy.refusals import policy_refusal, text
 from penstock.policy.rules.tools import server_url
 from penstock.proxy.call import LiveCall
-from penstock.proxy.governance import Governance
+from penstock.proxy.governance import CallKey, Governance
 from penstock.wire.loose import as_dict
 
 CANCELLED = "notifications/cancelled"
-CallKey = tuple[str, str, str, str]
 NAMES_MAX = 20  # argument names a person is shown
 NAME_CHARACTERS_MAX = 200  # longer ones are no names
 
@@ -35,19 +34,8 @@ def keep_promises(governance: Governance, live: LiveCall) -> None:
         if decision.ticket:
             put_up(governance, live)
         return
-    policy, url = governance.policy, server_url(live.call)
-    for rule in policy.tools:
-        act = rule.act
-        asks = act.approve is not None and act.approve.match(mcp.tool) and act.speaks_of(url)
-        if not asks or not rule.enforced:
-            continue
-        ticket = ticket_of(live.call, mcp, governance.state_for(live.call.caller), policy.hash)
-        if governance.approvals.approved(ticket) and not governance.approvals.use(ticket):
-            why = "the approval was used by another call"
-            decision.verdict = decision.would = "deny"
-            decision.reasons.append(Reason(rule.id, "tools", "deny", why))
-            decision.refusal = policy_refusal(rule, why, live.call)
-            return
+    if decision.yes is not None and not use_up(governance, live, decision.yes):
+        return
     causes, who = governance.memory.causes, asker(live.call.caller)
     wish = causes.wish(who, mcp.tool, take=True)
     if wish is not None and wish.cause is not None:
@@ -55,6 +43,23 @@ def keep_promises(governance: Governance, live: LiveCall) -> None:
         if wish.use_id:
             parent = live.request.headers.get("traceparent") or mcp.trace_parent
             causes.came_from(who, wish.use_id, traced(live.call.id, parent, wish.cause))
+
+
+def use_up(governance: Governance, live: LiveCall, yes: Yes) -> bool:
+    """Take the yes the decision stands on; without it the call is refused after all.
+
+    Another call, perhaps of another process, may have been made with it since the decision.
+    """
+    used = governance.approvals.use(yes.ticket)
+    if used is not None:
+        live.approval = used
+        return True
+    why = "the approval was used by another call"
+    decision = live.decision
+    decision.verdict = decision.would = "deny"
+    decision.reasons.append(Reason(yes.rule.id, "tools", "deny", why))
+    decision.refusal = policy_refusal(yes.rule, why, live.call)
+    return False
 
 
 async def hold(governance: Governance, live: LiveCall, gone: Callable[[], bool]) -> bool:
@@ -65,18 +70,25 @@ async def hold(governance: Governance, live: LiveCall, gone: Callable[[], bool])
     decision = live.decision
     put_up(governance, live)
     key = _call_key(live, live.call.exchange.mcp.ids[0] if live.call.exchange.mcp else None)
-    governance.waiting.add(key)
+    # Others may wait under the same key: without sessions, ids are unique to a client only.
+    held = Held(decision.ticket)
+    waiting = governance.waiting.setdefault(key, [])
+    waiting.append(held)
 
     def over() -> bool:
-        return gone() or key not in governance.waiting
+        return gone() or held.cancelled
 
-    answer = await governance.approvals.wait(decision.ticket, decision.hold_seconds, over)
+    try:
+        answer = await governance.approvals.wait(decision.ticket, decision.hold_seconds, over)
+    finally:
+        waiting.remove(held)
+        if not waiting:
+            governance.waiting.pop(key, None)
     decision.hold_seconds = 0
-    left = over()
-    governance.waiting.discard(key)
-    if left:
+    if over():
         return False  # whoever comes back with the same call finds the person's answer
     if answer == "denied" and decision.refusal is not None:
+        live.approval = governance.approvals.get(decision.ticket)
         why = "a person was asked, and said no"
         decision.refusal = replace(decision.refusal, message=text(decision.refusal.rule, why, None))
     return answer == "approved"
@@ -92,7 +104,9 @@ def hear_cancelled(governance: Governance, live: LiveCall) -> None:
         params = as_dict(as_dict(live.call.exchange.document).get("params"))
         ident = params.get("requestId")
         if isinstance(ident, str | int):
-            governance.waiting.discard(_call_key(live, ident))
+            for held in governance.waiting.get(_call_key(live, ident), ()):
+                held.cancelled = True
+                governance.approvals.wake(held.ticket)
 
 
 def _call_key(live: LiveCall, ident: str | int | None) -> CallKey:

@@ -9,7 +9,7 @@ import time
 
 from mitmproxy import http
 
-from penstock.exchange import Exchange
+from penstock.exchange import Answer, Exchange
 from penstock.mcp.causes import traced
 from penstock.policy.grants import asker
 from penstock.proxy.call import LiveCall, call_of
@@ -55,7 +55,7 @@ class Report:
 
     def record_of(self, live: LiveCall) -> Record:
         call, exchange, decision = live.call, live.call.exchange, live.decision
-        answer, judged = exchange.answer, live.answer_decision
+        judged = live.answer_decision
         record = Record(
             id=call.id,
             time=live.started,
@@ -91,16 +91,12 @@ class Report:
             failure=live.failure,
             failure_reason=live.failure_reason,
             trace_parent=live.request.headers.get("traceparent"),
+            approval=live.approval,
         )
         if live.attempts is not None:
             record.attempts, record.routed_from = live.attempts.rows, live.routed_from
-        if answer is not None:
-            record.answer_model, record.answer_id = answer.model, answer.id
-            record.usage = answer.usage
-            record.finish_reasons = [m.finish_reason for m in answer.messages if m.finish_reason]
-            record.tool_calls = tool_calls(exchange)
-            if answer.error is not None:
-                record.error_type = answer.error.type or "_OTHER"
+        if exchange.answer is not None:
+            tell_answer(record, exchange, exchange.answer)
         if judged is not None:
             record.verdict = strictest(record.verdict, judged.verdict)
             record.would = strictest(record.would, judged.would)
@@ -121,6 +117,16 @@ ORDER = ("allow", "edit", "hold", "deny")
 def strictest[V: str](one: V, other: V) -> V:
     """The verdict that changes more."""
     return max(one, other, key=ORDER.index)
+
+
+def tell_answer(record: Record, exchange: Exchange, answer: Answer) -> None:
+    """What is recorded of the answer itself."""
+    record.answer_model, record.answer_id = answer.model, answer.id
+    record.usage = answer.usage
+    record.finish_reasons = [m.finish_reason for m in answer.messages if m.finish_reason]
+    record.tool_calls = tool_calls(exchange)
+    if answer.error is not None:
+        record.error_type = answer.error.type or "_OTHER"
 
 
 def tool_calls(exchange: Exchange) -> list[str]:

@@ -72,7 +72,8 @@ class Callbacks:
     ``ready`` is called once the ports are open, ``draining`` when shutdown begins,
     ``refused(code, host)`` for connections refused before there was a request.
     ``client_ca()`` names the authority of client certificates; ``certified(id, certificate)``
-    hands over the one a connection was opened with.
+    hands over the one a connection was opened with. ``left(flow)``: its client gave the call up
+    while a check waits.
     """
 
     wants: Callable[[str, int], Wish] = _intercept_all
@@ -83,6 +84,7 @@ class Callbacks:
     refused: Callable[[str, str], None] = _nothing
     client_ca: Callable[[], str] = str
     certified: Callable[[str, bytes], None] = _nothing
+    left: Callable[[Any], None] = _nothing
 
 
 @dataclass(slots=True)

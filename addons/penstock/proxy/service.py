@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from mitmproxy import http
 
@@ -35,10 +35,11 @@ from penstock.policy.decision import Mode
 from penstock.policy.source import PolicySource, Unsuited
 from penstock.proxy import engine, keys
 from penstock.proxy.admin import Admin
-from penstock.proxy.call import Failed, tell_failure
+from penstock.proxy.call import Failed, call_of, tell_failure
 from penstock.proxy.contained import Contained
 from penstock.proxy.credential import watch_credentials
 from penstock.proxy.governance import Governance
+from penstock.proxy.local_socket import FOLDER as ADMIN_FOLDER
 from penstock.proxy.runtime import Callbacks, Failure, Listening
 from penstock.proxy.settings import EngineSettings
 from penstock.record.recording import (
@@ -49,6 +50,9 @@ from penstock.record.recording import (
     watch_routes,
     watch_store,
 )
+
+if TYPE_CHECKING:
+    from penstock.proxy.approval_socket import ApprovalSocket
 
 logger = logging.getLogger(__name__)
 
@@ -86,6 +90,7 @@ class Service:
     watches_credentials: bool = False
     ready: bool = False
     listening: Listening | None = None
+    approving: ApprovalSocket | None = None
 
     def run(self) -> int:
         """Serve until a signal; the process's exit code. Raises what ``prepare`` raises."""
@@ -162,6 +167,7 @@ class Service:
             refused=self.refused,
             client_ca=self.governance.client_ca,
             certified=self.governance.certified,
+            left=self.left,
         )
         try:
             async with self.kept_up():
@@ -174,6 +180,7 @@ class Service:
         """What goes on beside the calls, for as long as they are served."""
         if self.governance.store is not None:
             await self.governance.store.start()
+        await self.hear_people()
         tasks = [asyncio.create_task(self.upkeep()), asyncio.create_task(self.watch())]
         try:
             yield
@@ -182,6 +189,8 @@ class Service:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            if self.approving is not None:
+                await self.approving.stop()
             self.keep_budgets(time.time() + SAVE_SECONDS)
             if self.governance.store is not None:
                 await self.governance.store.stop()
@@ -247,6 +256,12 @@ class Service:
         """A connection was refused before there was a call."""
         self.refusals[code] += 1
 
+    def left(self, flow: http.HTTPFlow) -> None:
+        """A client gave up while a check of its call waits, perhaps for a person."""
+        live = call_of(flow)
+        if live is not None and live.decision.hold_seconds:
+            self.governance.approvals.wake(live.decision.ticket)
+
     def on_error(self, failure: Failure) -> Literal["deny", "allow"]:
         """The one decision about a check that raised (design rule 5)."""
         self.errors += 1
@@ -276,6 +291,20 @@ class Service:
             self.watches_credentials = True
             watch_credentials(self.recording.metrics, self.governance.credentials)
 
+    async def hear_people(self) -> None:
+        """Open the admin socket, from the first policy on that lets calls wait for a person."""
+        if self.approving is not None or not self.governance.policy.asks_people:
+            return
+        from penstock.proxy.approval_socket import ApprovalSocket
+
+        folder = self.settings.state_dir / ADMIN_FOLDER
+        try:
+            self.approving = ApprovalSocket(self.governance.approvals, folder, self.tell)
+        except OSError as error:
+            self.tell(f"warning: no admin socket: {error}. Approvals go by files alone.")
+            return
+        await self.approving.start()
+
     async def watch(self) -> None:
         """Take up changed policy files, and orders to contain and to release."""
         while True:
@@ -295,6 +324,7 @@ class Service:
         changed = source.policy is not self.governance.adopted
         if changed:
             self.governance.adopt(source.policy)
+            await self.hear_people()
         if changed or now.loads != before.loads:
             self.note_policy()
         if now.loads != before.loads:

@@ -51,6 +51,10 @@ def clean(record: Record, search: Search | None = None) -> Record:
         record.trace_parent = None
     if record.mcp:
         record.mcp = without_content(record.mcp)
+    if record.approval and record.approval.by:
+        by = record.approval.by
+        by = replace(by, user=plain(by.user), name=plain(by.name), reason=plain(by.reason))
+        record.approval = replace(record.approval, by=by)
     if record.usage.raw is not None:
         record.usage = replace(record.usage, raw=None)
     if record.parameters:
@@ -159,6 +163,8 @@ def free_strings(record: Record) -> Iterator[str]:
         yield from mcp.server_messages
         yield from mcp.notes
         yield from (one for one in mcp.ids if isinstance(one, str))
+    if record.approval and (by := record.approval.by):
+        yield from (by.user, by.name, by.reason)
 
 
 def without_secrets(record: Record, scan: Scan) -> Record:

@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 
 from penstock.exchange import Caller, McpCall, Usage
+from penstock.mcp.approvals import Approval
 from penstock.record.record import Record
 from penstock.route.outcome import Attempt
 
@@ -84,6 +85,7 @@ def fields_of(record: Record) -> dict[str, Any]:
         "trace": record.trace_parent,
         "trace_id": record.trace_id,
         "caused_by": record.caused_by,
+        "approval": _approval(record.approval) if record.approval else None,
     }
 
 
@@ -135,6 +137,18 @@ def _mcp(mcp: McpCall) -> dict[str, Any]:
         error_code=mcp.rpc_error_code,
         is_error=mcp.is_error,
         notes=mcp.notes or None,
+    )
+
+
+def _approval(approval: Approval) -> dict[str, Any]:
+    by = approval.by
+    return _given(
+        ticket=approval.ticket,
+        answer=approval.standing,
+        uid=by.uid if by else None,
+        user=(by.user if by else None) or None,
+        name=(by.name if by else None) or None,
+        reason=(by.reason if by else None) or None,
     )
 
 

@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Literal
 
 from penstock.exchange import Caller, Destination, McpCall, Usage
+from penstock.mcp.approvals import Approval
 from penstock.policy.decision import Located, Reason, Verdict
 from penstock.route.outcome import Attempt
 
@@ -65,4 +66,5 @@ class Record:
     failure_reason: str | None = None
     trace_parent: str | None = None  # W3C traceparent of the caller's request
     trace_id: str | None = None  # one for a model's wish, the tool call, and what follows
+    approval: Approval | None = None  # what a person said to the call, and who
     caused_by: str | None = None  # the id of the call this one is the consequence of
