@@ -27,6 +27,7 @@ class Hostile:
     def __init__(self) -> None:
         self.says: dict[str, dict[str, Any]] = {}
         self.replies: dict[str, Any] = {}  # whole JSON answers of what is no MCP, by path
+        self.heads: dict[str, list[tuple[bytes, bytes]]] = {}  # more headers of answers, by path
         self.seen: list[tuple[str, dict[str, str], Any]] = []
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -54,8 +55,8 @@ class Hostile:
         answer = {"jsonrpc": "2.0", "id": request.get("id"), member: last}
         streamed = bool(before) or headers.get("x-stream") == "1"
         kind = b"text/event-stream" if streamed else b"application/json"
-        start = {"type": "http.response.start", "status": 200, "headers": [(b"content-type", kind)]}
-        await send(start)
+        head = [(b"content-type", kind), *self.heads.get(scope["path"], [])]
+        await send({"type": "http.response.start", "status": 200, "headers": head})
         if not streamed:
             await send({"type": "http.response.body", "body": json.dumps(answer).encode()})
             return None
@@ -111,6 +112,7 @@ class Wire:
             urllib.request.HTTPSHandler(context=context),
         )
         self.number = 0
+        self.head: Any = {}  # of the last answer
 
     def messages(
         self, path: str, method: str, parameters: Result | None = None, **headers: str
@@ -138,6 +140,7 @@ class Wire:
         )
         try:
             with self.opener.open(request, timeout=20) as answer:
+                self.head = answer.headers
                 text = answer.read().decode()
         except urllib.error.HTTPError as error:
             text = error.read().decode()

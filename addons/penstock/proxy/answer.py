@@ -15,6 +15,7 @@ from mitmproxy import http
 
 from penstock.exchange import Answer as AnswerModel
 from penstock.exchange import HttpAnswer
+from penstock.proxy.answer_headers import judge_headers, refuse
 from penstock.proxy.answer_stream import AnswerTransform
 from penstock.proxy.aside import Work
 from penstock.proxy.call import LiveCall, call_of
@@ -60,6 +61,9 @@ class Answer:
             live.first_byte = time.perf_counter()
             exchange = live.call.exchange
             exchange.answer = AnswerModel(status=response.status_code)
+            if refusal := judge_headers(self.governance, live, response):
+                refuse(live, flow, refusal)
+                return
             headers = headers_of(response)
             add_limit_headers(
                 response.headers, self.governance.quotas, live.decision.reservations, time.time()

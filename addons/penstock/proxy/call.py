@@ -60,6 +60,7 @@ class LiveCall:
     decision: Decision = field(default_factory=Decision)
     edited_body: bytes | None = None  # what leaves instead of the request's body
     answer_decision: Decision | None = None
+    head_decision: Decision | None = None  # about the answer's headers
     scanner_for: ScannerFor | None = None  # what reads the answer's texts; None: nothing may change
     subject: str | None = field(default=None, repr=False)  # the token the caller proved itself by
     proved: bool = False  # the caller proved who it is

@@ -11,6 +11,7 @@ from mitmproxy import http
 
 from penstock.exchange import Answer, Exchange
 from penstock.mcp.causes import traced
+from penstock.policy.decision import Decision
 from penstock.policy.grants import asker
 from penstock.proxy.call import LiveCall, call_of
 from penstock.proxy.governance import Governance
@@ -76,7 +77,6 @@ class Report:
             reasons=list(decision.reasons),
             findings=list(decision.findings),
             edits=len(decision.edits) if decision.verdict == "edit" else 0,
-            restored=judged.restored if judged is not None else 0,
             outcome=live.outcome,
             status=live.status,
             cost_usd=live.cost_usd,
@@ -98,11 +98,10 @@ class Report:
         if exchange.answer is not None:
             tell_answer(record, exchange, exchange.answer)
         if judged is not None:
-            record.verdict = strictest(record.verdict, judged.verdict)
-            record.would = strictest(record.would, judged.would)
-            record.reasons += judged.reasons
-            record.findings += judged.findings
             record.edits += max(0, live.answer_edits - judged.restored)
+        for said in (live.head_decision, judged):
+            if said is not None:
+                tell_verdict(record, said)
         failed = [*decision.failures, *(judged.failures if judged is not None else ())]
         if failed and not record.failure:
             record.failure = "failed_closed" if record.verdict == "deny" else "failed_open"
@@ -117,6 +116,15 @@ ORDER = ("allow", "edit", "hold", "deny")
 def strictest[V: str](one: V, other: V) -> V:
     """The verdict that changes more."""
     return max(one, other, key=ORDER.index)
+
+
+def tell_verdict(record: Record, said: Decision) -> None:
+    """What was decided about the answer, or its headers."""
+    record.verdict = strictest(record.verdict, said.verdict)
+    record.would = strictest(record.would, said.would)
+    record.reasons += said.reasons
+    record.findings += said.findings
+    record.restored += said.restored
 
 
 def tell_answer(record: Record, exchange: Exchange, answer: Answer) -> None:

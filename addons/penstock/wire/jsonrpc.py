@@ -50,8 +50,6 @@ from penstock.wire.zones import Marks, leaves
 SERVER_MESSAGES_MAX = 1000
 RESULTS_MAX = 100
 TOOLS_LISTED_MAX = 10_000
-# Mirrored arguments read; servers get 8 to 64 KiB of headers in all.
-PARAMETERS_MAX = 1000
 
 
 class JsonRpc:
@@ -208,7 +206,7 @@ def _said_in_headers_only(headers: Mapping[str, str], leaves: Sequence[Leaf]) ->
 
     What mirrors an argument is judged there, and the header follows its edits.
     """
-    names = [name for name in headers if name.startswith(PARAMETER_PREFIX)][:PARAMETERS_MAX]
+    names = [name for name in headers if name.startswith(PARAMETER_PREFIX)]  # a head is bounded
     said = {leaf.text for leaf in leaves} if names else set()
     texts = ((name, decode_header(headers[name]) or headers[name]) for name in names)
     return [
