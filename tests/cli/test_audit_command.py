@@ -51,6 +51,42 @@ def test_a_whole_log_is_said_and_exits_zero(state_dir):
     assert "vouches for the first 6 lines" in ran.output
 
 
+def test_every_log_of_the_state_directory_is_read(state_dir):
+    """Two processes at one time write two chains; calls are shown in the order of time."""
+    first, second = AuditLog(state_dir), AuditLog(state_dir)
+    first.record(call(20))
+    second.record(call(10))
+    first.close()
+    second.close()
+    ran = run("verify")
+    assert ran.exit_code == 0 and "audit.jsonl: " in ran.output and "audit-2.jsonl: " in ran.output
+    shown = [json.loads(line)["id"] for line in run("show", "--format", "json").output.splitlines()]
+    assert shown[-2:] == ["c-10", "c-20"]
+    log = state_dir / "audit-2.jsonl"
+    log.write_bytes(log.read_bytes().replace(b"c-10", b"c-11"))
+    assert run("verify").exit_code == 1
+    assert run("verify", "--key", "k").exit_code == 2
+
+
+def test_an_emptied_log_is_not_whole(tmp_path):
+    """A log begins with a line: without head and checkpoint, nothing else would show it."""
+    log = tmp_path / "audit.jsonl"
+    log.write_bytes(b"")
+    ran = run("verify", str(log))
+    assert ran.exit_code == 1 and "it is empty" in ran.output
+
+
+def test_orders_to_contain_are_shown(state_dir):
+    log = AuditLog(state_dir)
+    log.note("containment", {"state": "contained", "by": "Jo", "user": "jo", "reason": "INC-42"})
+    log.close()
+    ran = run("show", "--containment")
+    assert ran.exit_code == 0 and "contained by Jo (jo)" in ran.output and "INC-42" in ran.output
+    assert "INC-42" not in run("show").output
+    assert run("show", "--containment", "--model", "x").exit_code == 2
+    assert run("verify").exit_code == 0
+
+
 def test_a_changed_line_is_named_and_exits_one(state_dir):
     log = state_dir / "audit.jsonl"
     log.write_bytes(log.read_bytes().replace(b'"id":"c-1"', b'"id":"c-7"'))

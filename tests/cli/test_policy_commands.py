@@ -49,7 +49,7 @@ def test_check_of_a_good_policy(policy: Path) -> None:
     """Nothing on stdout, what was checked on stderr, exit 0."""
     result = penstock("check", policy)
     assert (result.exit_code, result.stdout) == (0, "")
-    assert "1 rules, mode enforce" in result.stderr
+    assert "1 rule, mode enforce" in result.stderr
 
 
 def test_check_lists_every_problem(tmp_path: Path) -> None:
@@ -117,6 +117,20 @@ def test_replay_says_what_a_rule_would_have_done(tmp_path: Path, policy: Path) -
         assert result.exit_code == 1
         assert result.stdout.splitlines() == ["o4  openai.chat_completions  o4  deny (ours)"]
         assert "rule ours would have denied 1 of 2 calls" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\xff\xfe\x00\x01" * 99, b"[", b'{"x":1}\n', b"\x1f\x8b\x08cut"],
+    ids=["empty", "binary", "cut", "another's", "half of a gzip"],
+)
+def test_replay_of_nothing_is_exit_2(tmp_path: Path, policy: Path, content: bytes) -> None:
+    """No call was decided: nobody must take that for "nothing would change"."""
+    for name in ("calls.jsonl", "calls.jsonl.gz"):
+        file = tmp_path / name
+        file.write_bytes(content)
+        result = penstock("replay", "--policy", policy, file)
+        assert result.exit_code == 2 and "Errno" not in result.output, result.output
 
 
 def test_replay_against_another_policy(tmp_path: Path, policy: Path) -> None:

@@ -184,7 +184,7 @@ def test_a_profile_one_process_cannot_keep_refuses_everything_and_is_told(tmp_pa
 WRONG: dict[str, tuple[list[str], str]] = {
     "a profile that is not there": (["--profile", "no.yaml"], "no.yaml:1: no such file"),
     "a near miss": (["--profile", "containmnt"], "did you mean 'containment'"),
-    "a folder": (["--profile", "."], "no such file"),
+    "a folder": (["--profile", "."], "is a directory"),
     "one that only watches": (["--profile", "observe"], "has to enforce"),
     "one with a mistake": (["--profile", "{mistake}"], "did you mean 'rules'"),
     "one of bytes": (["--profile", "{binary}"], "binary.yaml:1"),

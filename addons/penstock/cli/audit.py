@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from penstock.cli.options import default_state_dir
+from penstock.cli.words import counted, why
 
 if TYPE_CHECKING:
     from penstock.record.checkpoint import Checkpoint
@@ -47,7 +48,7 @@ def command() -> None:
 def verify(
     files: tuple[Path, ...], checkpoint_file: Path | None, key: str | None, form: str
 ) -> None:
-    """Prove that FILE (default: STATE_DIR/audit.jsonl) is whole, or name the damaged lines.
+    """Prove that FILE (default: every log in STATE_DIR) is whole, or name the damaged lines.
 
     Files it was rotated into are found beside it. Several FILES are one log, oldest first.
     Exit code 0: whole; 1: damaged; 2: cannot be read.
@@ -56,20 +57,23 @@ def verify(
     from penstock.record.verify import head_of
     from penstock.record.verify import verify as verify_files
 
-    if not files:
-        files = (_default_log(),)
-    log = files[-1]
-    chosen = [*rotated_files(log), log] if len(files) == 1 else list(files)
-    beside = log.with_suffix(".checkpoint")
-    if checkpoint_file is None and beside.exists():
-        checkpoint_file = beside
-    try:
-        checkpoint = _checkpoint(checkpoint_file, key, chosen) if checkpoint_file else None
-        report = verify_files(chosen, checkpoint, head_of(log))
-    except (OSError, ValueError) as error:
-        raise _Unreadable(str(error)) from error
-    click.echo(json.dumps(_report(report)) if form == "json" else _text(report, chosen))
-    if not report.whole:
+    logs = [files] if files else [(log,) for log in _default_logs()]
+    if len(logs) > 1 and (checkpoint_file or key):
+        raise click.UsageError("--checkpoint and --key are of one log: name its FILE")
+    whole = True
+    for one in logs:  # each process has a chain of its own
+        log = one[-1]
+        chosen = [*rotated_files(log), log] if len(one) == 1 else list(one)
+        beside = log.with_suffix(".checkpoint")
+        note = checkpoint_file or (beside if beside.exists() else None)
+        try:
+            checkpoint = _checkpoint(note, key, chosen) if note else None
+            report = verify_files(chosen, checkpoint, head_of(log))
+        except (OSError, ValueError) as error:
+            raise _Unreadable(why(error, log)) from error
+        click.echo(json.dumps(_report(report)) if form == "json" else _text(report, chosen))
+        whole = whole and report.whole
+    if not whole:
         raise SystemExit(1)
 
 
@@ -99,7 +103,7 @@ def show(
     form: str,
     **wanted: str | None,
 ) -> None:
-    """Show the last calls of FILES (default: STATE_DIR/audit.jsonl), newest at the end.
+    """Show the last calls of FILES (default: every log in STATE_DIR), newest at the end.
 
     JSON is one line per call, as recorded.
     """
@@ -107,18 +111,19 @@ def show(
     from penstock.record.audit import rotated_files
     from penstock.record.show import Filter, calls_of, last
 
-    if not files:
-        log = _default_log()
-        files = (*rotated_files(log), log)
+    logs = () if files else _default_logs()
+    files = files or tuple(file for log in logs for file in (*rotated_files(log), log))
     kind = "containment" if containment else "call"
     if containment and any(wanted.values()):
         raise click.UsageError("--containment goes with --since and -n only")
-    calls = last(calls_of(files, kind), Filter(**wanted, since=moment(since)), count)
+    calls = last(calls_of(files, kind), Filter(**wanted, since=moment(since)), count, len(logs) > 1)
     if form == "json":
         for call in calls:
             click.echo(json.dumps(call, ensure_ascii=False))
         return
-    if containment:
+    if not calls and not containment:
+        click.echo("no call is recorded there that matches", err=True)
+    elif containment:
         _print_orders(calls)
     else:
         _print_table(calls)
@@ -128,11 +133,15 @@ class _Unreadable(click.ClickException):
     exit_code = 2
 
 
-def _default_log() -> Path:
-    log = default_state_dir() / "audit.jsonl"
-    if not log.exists():
-        raise click.UsageError(f"{log} does not exist; name a FILE, or set PENSTOCK_STATE_DIR")
-    return log
+def _default_logs() -> tuple[Path, ...]:
+    """The logs of all processes that ever ran on the state directory at the same time."""
+    from penstock.record.audit import logs_of
+
+    state = default_state_dir()
+    logs = logs_of(state)
+    if not logs:
+        raise click.UsageError(f"no audit log in {state}; name a FILE, or set PENSTOCK_STATE_DIR")
+    return logs
 
 
 def _checkpoint(file: Path, key_text: str | None, files: list[Path]) -> Checkpoint:
@@ -168,10 +177,9 @@ def _report(report: Report) -> dict[str, Any]:
 def _text(report: Report, files: list[Path]) -> str:
     lines = [f"{one.file}:{one.line}: {one.kind}: {one.message}" for one in report.problems]
     names = files[0].name if len(files) == 1 else f"{len(files)} files"
-    lines.append(
-        f"{names}: {report.lines} lines, seq {report.first_seq} to {report.last_seq}: "
-        + ("whole" if report.whole else f"{len(report.problems)} problems")
-    )
+    seen = f", seq {report.first_seq} to {report.last_seq}" if report.last_seq is not None else ""
+    verdict = "whole" if report.whole else counted(len(report.problems), "problem")
+    lines.append(f"{names}: {counted(report.lines, 'line')}{seen}: {verdict}")
     if report.proved:
         lines.append(f"A signed checkpoint vouches for the first {report.proved} lines.")
     if report.missing:

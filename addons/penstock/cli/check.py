@@ -8,6 +8,8 @@ from pathlib import Path
 
 import click
 
+from penstock.cli.words import counted
+
 EPILOG = """\b
 Examples:
   penstock check payments.yaml
@@ -60,7 +62,8 @@ def check(files: tuple[Path, ...], form: str) -> int:
                 "to share them: store in the policy, or run --store"
             )
         notes += [f"encoder {described(one)}" for one in policy.encoders]
-        summary = f"{policy.name}: {len(policy.rules)} rules, mode {policy.mode}, {policy.hash}"
+        rules = counted(len(policy.rules), "rule")
+        summary = f"{policy.name}: {rules}, mode {policy.mode}, {policy.hash}"
     except ConfigError as error:
         problems = error.problems
     if form == "json":
@@ -80,5 +83,5 @@ def check(files: tuple[Path, ...], form: str) -> int:
     if summary:
         click.echo(summary, err=True)
     else:
-        click.echo(f"{len(problems)} problem{'s' if len(problems) != 1 else ''}", err=True)
+        click.echo(f"{counted(len(problems), 'problem')}", err=True)
     return 1 if problems else 0

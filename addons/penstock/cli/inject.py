@@ -8,7 +8,10 @@ from typing import Any
 
 import click
 
-DOCUMENTS_BYTES_MAX = 64 * 1024 * 1024  # a whole cluster's manifests in one file are smaller
+from penstock.cli.words import why
+
+# Some thousand manifests. Reading them is work of seconds, not minutes.
+DOCUMENTS_BYTES_MAX = 8 * 1024 * 1024
 
 
 @click.command(
@@ -76,7 +79,7 @@ def command(
         try:
             settings = load_settings(settings_file.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            _fail(f"{settings_file}: {error}")
+            _fail(why(error, settings_file))
     if files:
         sys.exit(_print_patched(files, settings, form))
     _serve(settings, listen, tls_cert, tls_key)
@@ -119,8 +122,13 @@ def _documents(file: Path) -> list[Any]:
         if len(text) > DOCUMENTS_BYTES_MAX:
             _fail(f"{file}: larger than {DOCUMENTS_BYTES_MAX} characters")
         return [document for document in yaml.load_all(text, Loader) if document is not None]
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        _fail(f"{file}: {error}")
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark is not None else ""
+        _fail(f"{file}{line}: not YAML: {getattr(error, 'problem', None) or 'unreadable'}")
+        raise AssertionError from error
+    except (OSError, UnicodeDecodeError) as error:
+        _fail(why(error, file))
         raise AssertionError from error
 
 

@@ -59,8 +59,10 @@ def command(
     ]
     if form == "json":
         click.echo(json.dumps(uses, ensure_ascii=False))
-    else:
+    elif uses:
         _print_table(uses)
+    else:
+        click.echo("no key is recorded there", err=True)
 
 
 @command.command(

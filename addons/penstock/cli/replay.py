@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import sys
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import click
+
+from penstock.cli.words import counted, why
 
 if TYPE_CHECKING:
     from penstock.policy.replay import Row, Summary
@@ -37,7 +40,7 @@ def command(
     """Decide recorded calls (JSONL, plain or gzipped, - for stdin) again with a policy.
 
     Lists the calls it would change, or, with --against, those the two decide differently.
-    Exit code 1 when there are any.
+    Exit code 1 when there are any, 2 when no recorded call could be read.
     """
     from penstock.policy.load import load
     from penstock.policy.problem import ConfigError
@@ -54,13 +57,16 @@ def command(
     with ExitStack() as stack:
         try:
             lines = read_lines([opened(path, stack) for path in files])
-        except OSError as error:
-            click.echo(f"penstock replay: {error}", err=True)
+            for row in replay(lines, policies[0], policies[1], summary):
+                if everything or row.changed:
+                    click.echo(json.dumps(asdict(row)) if form == "json" else text_of(row))
+        except (OSError, EOFError, zlib.error) as error:
+            click.echo(f"penstock replay: {why(error, files[0])}", err=True)
             sys.exit(2)
-        for row in replay(lines, policies[0], policies[1], summary):
-            if everything or row.changed:
-                click.echo(json.dumps(asdict(row)) if form == "json" else text_of(row))
     click.echo(closing(summary, compared=policies[1] is not None), err=True)
+    if not summary.calls:
+        click.echo("penstock replay: nothing was decided: no recorded call in there", err=True)
+        sys.exit(2)
     sys.exit(1 if summary.changed else 0)
 
 
@@ -68,8 +74,8 @@ def opened(path: Path, stack: ExitStack) -> IO[str]:
     if str(path) == "-":
         return sys.stdin
     if path.suffix == ".gz":
-        return stack.enter_context(gzip.open(path, "rt", encoding="utf-8"))
-    return stack.enter_context(path.open(encoding="utf-8"))
+        return stack.enter_context(gzip.open(path, "rt", encoding="utf-8", errors="replace"))
+    return stack.enter_context(path.open(encoding="utf-8", errors="replace"))
 
 
 def read_lines(streams: Iterable[IO[str]]) -> Iterator[str]:
@@ -89,12 +95,12 @@ def text_of(row: Row) -> str:
 
 
 def closing(summary: Summary, compared: bool) -> str:
-    parts = [f"{summary.calls} calls"]
+    parts = [counted(summary.calls, "call")]
     parts += [f"{count} {verdict}" for verdict, count in summary.verdicts.most_common()]
     if compared:
         parts.append(f"{summary.changed} decided differently")
     if summary.unreadable:
-        parts.append(f"{summary.unreadable} lines not readable")
+        parts.append(f"{counted(summary.unreadable, 'line')} not readable")
     lines = [", ".join(parts)]
     for rule, count in summary.denied_by.most_common():
         lines.append(f"rule {rule} would have denied {count} of {summary.calls} calls")

@@ -15,6 +15,8 @@ from urllib.parse import quote
 
 import click
 
+from penstock.cli.words import counted
+
 if TYPE_CHECKING:
     from penstock.detect import Detectors
     from penstock.detect.probe import Probe
@@ -80,7 +82,8 @@ def command(
         for entry in found:
             _human(*entry, explain)
     places = len({name for name, _, _ in found})
-    click.echo(f"{len(found)} findings in {places} files", err=True)
+    where = f" in {counted(places, 'file')}" if places else ""
+    click.echo(f"{counted(len(found), 'finding')}{where}", err=True)
     if broken:
         raise SystemExit(2)
     if found:

@@ -108,6 +108,8 @@ def load(path: Path, environ: Mapping[str, str] = os.environ) -> Mapping[str, Se
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark is not None else 1
         raise ConfigError([Problem(str(path), line, "", "is not YAML")]) from None
+    if document is None:
+        raise ConfigError([Problem(str(path), 1, "", "the file is empty")])
     try:
         entries = ServersFile.model_validate(document).servers
     except ValidationError as error:
@@ -146,6 +148,8 @@ def _message(error: Any) -> str:
         return "unknown key"
     if error["type"] == "string_pattern_mismatch":
         return "a name is a lower-case letter, then letters, digits and '-', 32 in all"
+    if error["type"] == "model_type":
+        return "names and what they mean are needed here: servers: {NAME: {url: ...}}"
     said: str = error["msg"]
     return said.removeprefix("Value error, ")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from penstock.policy.problem import ConfigError, Problem, allowed_list, nearest
+from penstock.policy.problem import ConfigError, Problem, nearest
 
 NAMES = ("observe", "default", "strict", "containment")
 
@@ -30,7 +30,8 @@ def resolve(paths: Sequence[Path | str]) -> list[Path]:
         if file.is_file():
             found.append(file)
         else:
-            message = f"no such file; shipped policies: {allowed_list(NAMES)}"
+            message = "is a directory" if file.is_dir() else "no such file"
+            message += f"; shipped policies: {', '.join(NAMES)}"
             problems.append(Problem(str(path), 1, "", message + nearest(str(path), NAMES)))
     if problems:
         raise ConfigError(problems)

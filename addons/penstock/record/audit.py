@@ -296,6 +296,13 @@ class AuditLog:
         return chain, offset
 
 
+def logs_of(directory: Path) -> tuple[Path, ...]:
+    """The logs in the directory: one for each process that ran on it beside others."""
+    stems = ["audit", *(f"audit-{number}" for number in range(2, LOGS_MAX + 1))]
+    files = (directory / f"{stem}.jsonl" for stem in stems)
+    return tuple(file for file in files if file.exists())
+
+
 def rotated_files(path: Path) -> list[Path]:
     """The files that ``path`` (audit.jsonl) was rotated into, oldest first."""
     return sorted(path.parent.glob(f"{path.stem}.[0-9]*.jsonl"))

@@ -57,9 +57,16 @@ def calls_of(files: Iterable[Path], kind: str = "call") -> Iterator[dict[str, An
                     yield values
 
 
-def last(calls: Iterable[dict[str, Any]], wanted: Filter, count: int) -> list[dict[str, Any]]:
-    """The last ``count`` calls that match; all of them when ``count`` is 0."""
-    matching = (call for call in calls if wanted.matches(call))
+def last(
+    calls: Iterable[dict[str, Any]], wanted: Filter, count: int, mixed: bool = False
+) -> list[dict[str, Any]]:
+    """The last ``count`` calls that match; all of them when ``count`` is 0.
+
+    ``mixed``: they come from several logs and have to be put in the order of time.
+    """
+    matching: Iterable[dict[str, Any]] = (call for call in calls if wanted.matches(call))
+    if mixed:
+        matching = sorted(matching, key=lambda call: str(call.get("time")))
     return list(matching) if count == 0 else list(deque(matching, maxlen=count))
 
 

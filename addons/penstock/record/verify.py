@@ -119,6 +119,8 @@ class _Check:
 
     def end(self) -> None:
         """Compare with the head and the checkpoint, which know how long the log was."""
+        if not self.report.lines:
+            self._wrong(("the log", 1), "missing", "it is empty, and a log begins with a line")
         chain = self._chain or Chain()
         self.report.root = chain.root().hex()
         if self._head:
