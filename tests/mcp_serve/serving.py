@@ -56,12 +56,12 @@ def wait_for(condition: Callable[[], Any], what: str) -> Any:
 
 
 @contextmanager
-def shop(kind: str) -> Iterator[int]:
-    """The shop over ``http`` or ``sse``; its port."""
+def shop(kind: str, file: Path = SHOP, *more: str) -> Iterator[int]:
+    """The shop over ``http`` or ``sse``; its port. ``file``: another one, with its arguments."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port: int = free.getsockname()[1]
     process = subprocess.Popen(
-        [sys.executable, str(SHOP), kind, str(port)],
+        [sys.executable, str(file), kind, str(port), *more],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -78,9 +78,9 @@ def is_open(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def piped(**more: Any) -> dict[str, Any]:
+def piped(file: Path = SHOP, **more: Any) -> dict[str, Any]:
     """The shop as a server that is started by the endpoint."""
-    return {"command": [sys.executable, str(SHOP)], **more}
+    return {"command": [sys.executable, str(file)], **more}
 
 
 @contextmanager

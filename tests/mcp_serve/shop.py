@@ -5,6 +5,7 @@ It says what it got: its environment's names, the arguments as they arrived.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import resource
 import sys
@@ -71,6 +72,18 @@ def make() -> MCPServer:
     def variables() -> list[str]:
         """Names of the environment's variables."""
         return sorted(os.environ)
+
+    @made.tool()
+    def brought(context: Context) -> dict[str, str]:
+        """The headers of this request: what a caller's key must not come back by."""
+        request = context.request_context.request
+        return dict(request.headers) if request is not None else dict(os.environ)
+
+    @made.tool()
+    async def nap() -> str:
+        """Take some seconds."""
+        await asyncio.sleep(4)
+        return "rested"
 
     @made.tool()
     async def slow(context: Context) -> str:

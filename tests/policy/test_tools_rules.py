@@ -105,6 +105,24 @@ def test_a_rule_in_shadow_changes_nothing(tmp_path: Path) -> None:
         assert (decision.verdict, decision.would) == ("allow", "deny")
 
 
+def test_a_list_of_resources_is_one_for_subscriptions_too(tmp_path: Path) -> None:
+    """In both eras; to end one is always allowed."""
+    policy = policy_of(tmp_path, '  - {id: a, tools: {resources: ["file:///open/*"]}}\n')
+
+    def verdict(method: str, **params: Any) -> str:
+        return judged(policy, request(method, **params)).verdict
+
+    def listened(*uris: str) -> str:
+        return verdict("subscriptions/listen", notifications={"resourceSubscriptions": list(uris)})
+
+    assert verdict("resources/subscribe", uri="file:///open/a") == "allow"
+    assert verdict("resources/subscribe", uri="file:///closed") == "deny"
+    assert verdict("resources/unsubscribe", uri="file:///closed") == "allow"
+    assert listened("file:///open/a") == "allow" and listened() == "allow"
+    assert listened("file:///open/a", "file:///closed") == "deny"
+    assert verdict("subscriptions/listen", notifications=[]) == "allow"
+
+
 def test_features_are_refused_in_requests_too(tmp_path: Path) -> None:
     """The protocol's own methods are not features."""
     policy = policy_of(tmp_path, "  - {id: a, tools: {features: [logging]}}\n")

@@ -71,16 +71,15 @@ def command(
 
     try:
         from penstock.gateway.serve import Serve
-        from penstock.gateway.servers_file import load
     except ModuleNotFoundError:
         raise click.UsageError("this needs the MCP SDK: pip install 'penstock[mcp]'") from None
 
     settings = EngineSettings(state_dir, admin=admin)
     service = Service(settings, policies, mode, lambda _governance: [], tell=tell, store_url=store)
     try:
-        servers = load(file)
         service.prepare()
-        serve = Serve(service, file, servers, listen, version("penstock"), tell, way_out())
+        serve = Serve(service, file, listen, version("penstock"), tell, way_out())
+        serve.servers = serve.load()
         if ready_file is not None:
             serve.ready = lambda at, beside: announce(ready_file, service, at, beside)
         code = asyncio.run(serve.run())

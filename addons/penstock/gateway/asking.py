@@ -26,6 +26,7 @@ TOKEN_PREFIX = "penstock."  # noqa: S105 - not a password
 ASK = "ask"  # the name of our question among input requests
 
 Answer = dict[str, Any]
+Notify = Callable[[Any], Awaitable[None]]
 Ask = Callable[[str, dict[str, Any]], Awaitable[Answer]]
 
 
@@ -39,10 +40,20 @@ class Question:
 
 
 class RunningCall:
-    """A call under way. ``ask``: how the client is asked at once; None: it cannot be."""
+    """A call under way. ``ask``: how the client is asked at once; None: it cannot be.
 
-    def __init__(self, ask: Ask | None) -> None:
+    ``party`` is whose call it is; log messages from ``level`` on go to its own stream.
+    """
+
+    def __init__(
+        self,
+        ask: Ask | None,
+        party: str = "",
+        level: str | None = None,
+        notify: Notify | None = None,
+    ) -> None:
         self._ask = ask
+        self.party, self.level, self.notify = party, level, notify
         self._questions: asyncio.Queue[Question] = asyncio.Queue()
         self._asked = 0
         self.task: asyncio.Task[Answer] | None = None
@@ -73,11 +84,12 @@ class RunningCall:
             waiting.cancel()
 
     async def stop(self) -> None:
-        """Nobody waits for it any more."""
+        """Nobody waits for it any more. It tells the server so by itself, which takes a moment:
+        waited for is it without being cancelled again, whatever happens to whoever waits."""
         if self.task is not None and not self.task.done():
             self.task.cancel()
         if self.task is not None:
-            await asyncio.gather(self.task, return_exceptions=True)
+            await asyncio.wait({self.task})
 
 
 @dataclass(slots=True)

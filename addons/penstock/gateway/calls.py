@@ -13,8 +13,11 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from penstock.exchange import Caller, Destination, HttpAnswer, HttpRequest
-from penstock.mcp.servers import origin
+from penstock.mcp.servers import origin, url_of
 from penstock.policy.call import Call
+from penstock.policy.credentials import choose_credential
+from penstock.policy.decision import Use
+from penstock.policy.judge import Judge
 from penstock.proxy.call import LiveCall, new_id
 from penstock.proxy.govern import Govern
 from penstock.proxy.governance import Governance
@@ -60,6 +63,7 @@ class Calls:
         self.destination = Destination(
             server.host, server.port, category="mcp", known=True, source="gateway"
         )
+        self.url = url_of(server.scheme, server.host, server.port, server.path)  # as rules have it
         self._govern = Govern(governance)
         self._settle = Settle(governance)
         self._report = Report(governance)
@@ -74,6 +78,18 @@ class Calls:
         live.decision.policy_hash = self.governance.policy.hash
         self._govern.expect_answer(live)
         return live
+
+    def credential(self, live: LiveCall) -> tuple[Use | None, str]:
+        """Which rule's key the call gets, its other rules left aside; or why it may get none."""
+        policy = self.governance.policy
+        if not policy.credentials:
+            return None, ""
+        state = self.governance.state_for(live.call.caller)
+        judge = Judge(policy, live.call, state, time.time())
+        choose_credential(judge, policy.credentials, live.call)
+        denials = [one.message for one in judge.decision.reasons if one.verdict == "deny"]
+        refused = judge.decision.verdict == "deny"
+        return judge.decision.credential, "; ".join(denials) if refused else ""
 
     async def decide(self, live: LiveCall) -> HttpAnswer | None:
         """Judge the request; the refusal that answers it, None when it may go.

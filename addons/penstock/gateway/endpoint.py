@@ -9,82 +9,77 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, cast
-from weakref import WeakSet
 
-from mcp.server.lowlevel.server import NotificationOptions, Server
 from mcp.server.subscriptions import (
     InMemorySubscriptionBus,
-    ListenHandler,
     PromptsListChanged,
     ResourcesListChanged,
     ToolsListChanged,
 )
 from mcp.shared.exceptions import MCPError
-from mcp.shared.message import ServerMessageMetadata
-from mcp.types import (
-    CompleteRequestParams,
-    CreateMessageRequest,
-    CreateMessageResult,
-    ElicitRequest,
-    ElicitResult,
-    ListRootsRequest,
-    ListRootsResult,
-    PaginatedRequestParams,
-)
+from mcp.types import CompleteRequestParams, PaginatedRequestParams, RootsListChangedNotification
 
 from penstock.caller import identify_caller
 from penstock.exchange import Caller
-from penstock.gateway.asking import ASK, ROUNDS_MAX, Parking, Question, RunningCall
+from penstock.gateway.asking import Parking
 from penstock.gateway.authenticated import IDENTITY
+from penstock.gateway.calling import Calling
 from penstock.gateway.calls import Calls
 from penstock.gateway.calls import Server as ServerName
-from penstock.gateway.governed import Governed, Params
+from penstock.gateway.connection import LIST_METHODS
+from penstock.gateway.governed import Asks, Governed, Params
+from penstock.gateway.keys import Opening
+from penstock.gateway.listening import Listening
 from penstock.gateway.names import named_list, tool_of, uri_of, with_named_resources
-from penstock.gateway.upstream import LIST_METHODS, Connection, Upstream
-from penstock.proxy.governance import caller_key
+from penstock.gateway.parties import Parties, Party, own_params
+from penstock.gateway.relay import Relay
+from penstock.gateway.subscriptions import Subscriptions
+from penstock.gateway.tasks import Tasks
+from penstock.gateway.told_server import ToldServer, register_others
+from penstock.gateway.upstream import Around, Upstream
 from penstock.proxy.service import Service
-from penstock.wire.jsonrpc_shape import is_modern
+from penstock.wire.jsonrpc_shape import MODERN_SINCE, is_modern
 
 EVENTS: Mapping[str, Callable[[], Any]] = {
     "tools": ToolsListChanged,
     "prompts": PromptsListChanged,
     "resources": ResourcesListChanged,
 }
-ASKED: Mapping[str, tuple[Any, Any]] = {
-    "elicitation/create": (ElicitRequest, ElicitResult),
-    "sampling/createMessage": (CreateMessageRequest, CreateMessageResult),
-    "roots/list": (ListRootsRequest, ListRootsResult),
-}
-CAPABILITIES = {
-    "elicitation/create": "elicitation",
-    "sampling/createMessage": "sampling",
-    "roots/list": "roots",
-}
 # Lists change by policy as well, and differ between callers: the newer era's clients keep them.
 LIST_HINTS = {"ttlMs": 5000, "cacheScope": "private"}
-PROTOCOL_META = "io.modelcontextprotocol/"
-
-
-class ToldServer(Server[Any]):
-    """Says of itself that it tells of changed lists."""
-
-    def create_initialization_options(
-        self, notification_options: NotificationOptions | None = None, *rest: Any, **more: Any
-    ) -> Any:
-        told = notification_options or NotificationOptions(True, True, True)
-        return super().create_initialization_options(told, *rest, **more)
+# How long a list waits for one server, which may be starting or hang; clients are told when it is
+# there.
+LIST_SECONDS = 10.0
+# Elements on one page. A team's servers have some hundred tools together, and there are clients
+# that read the first page only.
+PAGE = 1000
 
 
 class Endpoint:
     """``upstreams`` by name; they may change while it serves."""
 
-    def __init__(self, service: Service, version: str) -> None:
+    def __init__(
+        self,
+        service: Service,
+        version: str,
+        tell: Callable[[str], None] = lambda _text: None,
+        way_out: tuple[str, ...] = (),
+    ) -> None:
         self.service = service
         self.upstreams: dict[str, Upstream] = {}
         self.parking = Parking()
         self.bus = InMemorySubscriptionBus()
-        self.connections: WeakSet[Any] = WeakSet()  # of older clients
+        self.parties = Parties(self.party_ended)
+        self.subscriptions = Subscriptions(self.upstreams, self.governed)
+        self.listening = Listening(self.bus, self.subscriptions)
+        key = service.governance.keys.digest
+        self.tasks = Tasks(key, self.upstreams.get, self.governed)
+        self.relay = Relay(self.parties, self.subscriptions, self.governed)
+        self.around = Around(
+            service.governance, tell, self.changed, self.relay.hear, self.opening, way_out
+        )
         self._telling: set[asyncio.Task[None]] = set()
         self.server = ToldServer(
             "penstock",
@@ -97,223 +92,162 @@ class Endpoint:
             on_get_prompt=self._caller("prompts/get", "name"),
             on_read_resource=self._caller("resources/read", "uri"),
             on_completion=cast(Any, self.complete),
-            on_subscriptions_listen=ListenHandler(self.bus),
         )
+        register_others(self.server, self)
 
     @property
     def running(self) -> bool:
         """True while a server works on a call."""
-        connections = [
-            one
-            for upstream in self.upstreams.values()
-            for one in (upstream.main, *upstream.callers.values())
-        ]
-        return any(one is not None and one.running for one in connections)
+        every = (one for upstream in self.upstreams.values() for one in upstream.connections)
+        return any(one.running for one in every)
 
     # ------------------------------------------------------------------ lists
 
     def _lister(self, member: str) -> Any:
-        async def listing(context: Any, _params: PaginatedRequestParams | None) -> dict[str, Any]:
-            self.connections.add(connection_of(context))
+        async def listing(context: Any, params: PaginatedRequestParams | None) -> Params:
+            party = self.party(context)
+            begin = page_begin(params.cursor if params is not None else None)
             upstreams = list(self.upstreams.values())
-            found = await asyncio.gather(*(self._of(one, context, member) for one in upstreams))
-            hints = LIST_HINTS if is_modern(context.protocol_version) else {}
+            found = await asyncio.gather(*(self._of(one, party, member) for one in upstreams))
+            every = [one for listed in found for one in listed]
+            end = begin + PAGE
+            more = {"nextCursor": f"from-{end}"} if end < len(every) else {}
+            hints = LIST_HINTS if party.modern else {}
             kind = {"resultType": "complete"} if hints else {}
-            return {member: [one for listed in found for one in listed], **hints, **kind}
+            return {member: every[begin:end], **more, **hints, **kind}
 
         return listing
 
-    async def _of(self, upstream: Upstream, context: Any, member: str) -> list[dict[str, Any]]:
+    async def _of(self, upstream: Upstream, party: Party, member: str) -> list[dict[str, Any]]:
         """One server's part of a list; nothing where it cannot be had or may not be seen."""
-        caller = self.caller(context)
-        governed = self.governed(upstream, caller, context)
+        governed = self.governed(upstream, party)
 
-        async def send(_params: Params) -> dict[str, Any]:
-            connection = await upstream.connection(session_key(caller))
+        async def send(_params: Params) -> Params:
+            connection = await upstream.connection(party.key, governed.opening_key)
             return {member: await connection.listed(member)}
 
         try:
-            result = await governed.call(LIST_METHODS[member], {}, send)
-        except MCPError:
+            async with asyncio.timeout(LIST_SECONDS):
+                result = await governed.call(LIST_METHODS[member], {}, send)
+        except (MCPError, TimeoutError):
             return []
         return named_list(upstream.name, member, result.get(member) or [])
 
     # ------------------------------------------------------------------ calls
 
     def _caller(self, method: str, key: str) -> Any:
-        async def calling(context: Any, params: Any) -> dict[str, Any]:
-            self.connections.add(connection_of(context))
-            given = own_params(context)
-            upstream, own = self._find(method, given[key])
-            given[key] = own
-            result = await self._call(upstream, context, method, given)
-            return with_named_resources(upstream.name, result)
+        async def calling(context: Any, _params: Any) -> Params:
+            return await self.call(context, method, key)
 
         return calling
 
-    def _find(self, method: str, name: str) -> tuple[Upstream, str]:
+    async def call(self, context: Any, method: str, key: str) -> Params:
+        """A request for one thing (``key`` says which) of one server."""
+        party = self.party(context)
+        given = own_params(context)
+        upstream, own = self.find(method, given[key])
+        given[key] = own
+        if "task" in given:
+            self.tasks.check_room(party)
+        result = await self._calling(upstream, party, context).call(method, given)
+        if method == "tools/call":
+            result = self.tasks.named(party, upstream, own, result)
+        if party.modern and result.get("resultType") not in ("input_required", "task"):
+            kept = LIST_HINTS if method == "resources/read" else {}
+            result = {**result, "resultType": "complete", **kept}
+        return with_named_resources(upstream.name, result)
+
+    def find(self, method: str, name: str) -> tuple[Upstream, str]:
         """The server a thing belongs to and its name there; raises as a server without it."""
-        server, own = uri_of(name) if method == "resources/read" else tool_of(name)
+        server, own = uri_of(name) if method.startswith("resources/") else tool_of(name)
         upstream = self.upstreams.get(server)
         if upstream is not None and own:
             return upstream, own
         kind = {"tools/call": "tool", "prompts/get": "prompt"}.get(method, "resource")
         raise MCPError(-32602, f"Unknown {kind}: {name[:128]}")
 
-    async def _call(
-        self, upstream: Upstream, context: Any, method: str, params: Params
-    ) -> dict[str, Any]:
-        caller = self.caller(context)
-        governed = self.governed(upstream, caller, context)
-        modern = is_modern(context.protocol_version)
-        owner = (session_key(caller), upstream.name, method)
-        parked: list[str] = []
+    def _calling(self, upstream: Upstream, party: Party, context: Any) -> Calling:
+        governed = self.governed(upstream, party)
+        return Calling(upstream, governed, party, context, self.parking)
 
-        async def send(sent: Params) -> dict[str, Any]:
-            state = sent.get("requestState")
-            if isinstance(state, str) and state.startswith("penstock."):
-                running = self.parking.take(state, owner)
-                answers = sent.get("inputResponses") or {}
-                if running.open is not None and not running.open.answer.done():
-                    running.open.answer.set_result(answers.get(ASK) or {})
-            else:
-                connection = await upstream.connection(session_key(caller))
-                ask = None if modern else self._asker(governed, context)
-                running = self._start(connection, method, sent, ask, context)
-            said = await self._step(running, owner, context)
-            parked.append(str(said.get("requestState")))
-            return said
-
-        result: dict[str, Any] = {}
-        try:
-            result = await governed.call(method, params, send)
-        finally:
-            if result.get("resultType") != "input_required":  # the question was refused
-                for token in parked:
-                    await self.parking.drop(token)
-        for _ in range(ROUNDS_MAX):
-            if modern or result.get("resultType") != "input_required":
-                break
-            responses = await self._ask_each(result, governed, context)
-            again = {**params, "inputResponses": responses}
-            if result.get("requestState") is not None:
-                again["requestState"] = result["requestState"]
-            result = await governed.call(method, again, send)
-        if not modern or result.get("resultType") == "input_required":
-            return result
-        kept = LIST_HINTS if method == "resources/read" else {}
-        return {**result, "resultType": "complete", **kept}
-
-    def _start(
-        self, connection: Connection, method: str, params: Params, ask: Any, context: Any
-    ) -> RunningCall:
-        running = RunningCall(ask)
-
-        async def run() -> dict[str, Any]:
-            connection.running.append(running)
-            try:
-                return await connection.send(method, params, self._progress(context))
-            finally:
-                connection.running.remove(running)
-
-        running.task = asyncio.create_task(run())
-        return running
-
-    async def _step(
-        self, running: RunningCall, owner: tuple[str, ...], context: Any
-    ) -> dict[str, Any]:
-        """The call's result; for a client of the newer era a question is one, too."""
-        try:
-            step = await running.step()
-        except BaseException:
-            await running.stop()  # the client went away, or the call failed
-            raise
-        if not isinstance(step, Question):
-            return step
-        if not able(context, step.method):
-            step.answer.set_exception(MCPError(-32603, "the client cannot be asked that"))
-            return await self._step(running, owner, context)
-        token = await self.parking.park(running, owner)
-        question = {"method": step.method, "params": step.params}
-        return {
-            "resultType": "input_required",
-            "inputRequests": {ASK: question},
-            "requestState": token,
-        }
-
-    # ------------------------------------------------------------------ what servers ask
-
-    def _asker(self, governed: Governed, context: Any) -> Any:
-        """Asks a client of the session era, on the stream of its own call."""
-
-        async def ask(method: str, params: dict[str, Any]) -> dict[str, Any]:
-            async def send(allowed: Params) -> dict[str, Any]:
-                if not able(context, method):
-                    raise MCPError(-32603, "the client cannot be asked that")
-                request_type, result_type = ASKED[method]
-                request = request_type.model_validate({"method": method, "params": allowed})
-                related = ServerMessageMetadata(related_request_id=context.request_id)
-                answer = await context.session.send_request(request, result_type, metadata=related)
-                said: dict[str, Any] = answer.model_dump(
-                    by_alias=True, mode="json", exclude_none=True
-                )
-                return said
-
-            return await governed.asked(method, params, send)
-
-        return ask
-
-    async def _ask_each(
-        self, result: dict[str, Any], governed: Governed, context: Any
-    ) -> dict[str, Any]:
-        """An older client is asked what a server of the newer era wants to know."""
-        ask = self._asker(governed, context)
-        answers = {}
-        for name, wanted in list((result.get("inputRequests") or {}).items())[:ROUNDS_MAX]:
-            if not isinstance(wanted, dict) or wanted.get("method") not in ASKED:
-                raise MCPError(-32603, "the server asks for something the client does not have")
-            answers[name] = await ask(wanted["method"], wanted.get("params") or {})
-        return answers
-
-    def _progress(self, context: Any) -> Any:
-        async def report(progress: float, total: float | None, _message: str | None) -> None:
-            await context.session.report_progress(progress, total)
-
-        return report
-
-    async def complete(self, context: Any, params: CompleteRequestParams) -> dict[str, Any]:
+    async def complete(self, context: Any, _params: CompleteRequestParams) -> Params:
         """Completion of a prompt's or template's argument."""
         given = own_params(context)
         reference = dict(given["ref"])
         key = "uri" if "uri" in reference else "name"
         method = "resources/read" if key == "uri" else "prompts/get"
-        upstream, reference[key] = self._find(method, reference[key])
-        caller = self.caller(context)
+        upstream, reference[key] = self.find(method, reference[key])
+        governed = self.governed(upstream, party := self.party(context))
 
-        async def send(sent: Params) -> dict[str, Any]:
-            connection = await upstream.connection(session_key(caller))
+        async def send(sent: Params) -> Params:
+            connection = await upstream.connection(party.key, governed.opening_key)
             return await connection.send("completion/complete", sent)
 
-        governed = self.governed(upstream, caller, context)
         return await governed.call("completion/complete", {**given, "ref": reference}, send)
+
+    async def task_result(self, context: Any, params: Params) -> Params:
+        """``tasks/result``: runs like a call, since the server may ask something meanwhile."""
+        party = self.party(context)
+
+        async def wait(upstream: Upstream, method: str, sent: Params) -> Params:
+            return await self._calling(upstream, party, context).call(method, sent)
+
+        return await self.tasks.result(party, params, wait)
+
+    # ------------------------------------------------------------------ what clients want to hear
+
+    async def subscribe(self, context: Any, uri: str, wanted: bool) -> Params:
+        """A session of the older era wants to be told of a resource, or not any more."""
+        party = self.party(context)
+        upstream, own = self.find("resources/subscribe", uri)
+        if wanted:
+            await self.subscriptions.add(party, upstream, own, party)
+        else:
+            self.subscriptions.remove(party, upstream.name, own, party)
+        return {}
+
+    async def roots_changed(self, context: Any) -> None:
+        """Tell the servers of the session era that this client's roots are others now."""
+        party = self.party(context)
+        for upstream in list(self.upstreams.values()):
+            connection = upstream.of(party.key)
+            if connection is not None and not connection.modern:
+                await connection.notify(RootsListChangedNotification())
 
     # ------------------------------------------------------------------ around
 
-    def caller(self, context: Any) -> Caller:
+    def party(self, context: Any) -> Party:
         """Who asks: by what the request proved, as on the proxy."""
         request = context.request
-        headers = {} if request is None else dict(request.headers)
         governance = self.service.governance
-        return identify_caller(
-            headers,
+        identity = None if request is None else request.scope.get(IDENTITY)
+        caller = identify_caller(
+            {} if request is None else dict(request.headers),
             fingerprint_key=governance.keys.fingerprint,
             workload=governance.workload,
-            identity=None if request is None else request.scope.get(IDENTITY),
+            identity=identity,
         )
+        # What the client sends to us goes to no server, whomever its token is for.
+        caller = replace(caller, audiences=None)
+        return self.parties.of(context, Asks(caller, context.protocol_version, identity))
 
-    def governed(self, upstream: Upstream, caller: Caller, context: Any) -> Governed:
+    def governed(self, upstream: Upstream, party: Party) -> Governed:
+        return self._governed(upstream, party.asks)
+
+    def _governed(self, upstream: Upstream, asks: Asks) -> Governed:
         calls = Calls(self.service.governance, ServerName.at(upstream.url))
-        return Governed(self.service, calls, caller, context.protocol_version)
+        return Governed(self.service, calls, asks)
+
+    def opening(self, upstream: Upstream) -> Opening:
+        """How the key of a connection that is nobody's is found."""
+        own = Caller(workload=self.service.governance.workload)
+        return self._governed(upstream, Asks(own, MODERN_SINCE)).opening_key
+
+    async def party_ended(self, party: Party) -> None:
+        """A session of an older client is over: nothing of it stays at the servers."""
+        self.subscriptions.forget_party(party)
+        every = (one.release(party.key) for one in list(self.upstreams.values()))
+        await asyncio.gather(*every, return_exceptions=True)
 
     def changed(self, kind: str) -> None:
         """A list changed somewhere: tell the clients of both eras."""
@@ -326,34 +260,25 @@ class Endpoint:
     async def _tell(self, kind: str) -> None:
         await self.bus.publish(EVENTS[kind]())
         name = {"tools": "tool", "prompts": "prompt", "resources": "resource"}[kind]
-        for connection in list(self.connections):
-            if not is_modern(connection.protocol_version) and connection.has_standalone_channel:
-                send = getattr(connection, f"send_{name}_list_changed")
-                await asyncio.gather(send(), return_exceptions=True)  # some are gone
+        for party in list(self.parties.known.values()):
+            for connection in list(party.connections):
+                if not is_modern(connection.protocol_version) and connection.has_standalone_channel:
+                    send = getattr(connection, f"send_{name}_list_changed")
+                    await asyncio.gather(send(), return_exceptions=True)  # some are gone
+
+    async def close(self) -> None:
+        """Let everything go."""
+        await self.parking.close()
+        await self.subscriptions.close()
+        every = (one.close() for one in self.upstreams.values())
+        await asyncio.gather(*every, return_exceptions=True)
 
 
-def connection_of(context: Any) -> Any:
-    """The client's connection. The SDK hands out sessions that live as long as one request."""
-    return context.session._connection
-
-
-def session_key(caller: Caller) -> str:
-    """Whose connection: the caller's, and of its sessions (an older client's) this one's."""
-    return f"{caller_key(caller)}\x1f{caller.session or ''}"
-
-
-def own_params(context: Any) -> Params:
-    """The request's parameters as they came, without what belongs to the client's own hop."""
-    params = dict(context.params or {})
-    meta = {
-        name: value
-        for name, value in (params.pop("_meta", None) or {}).items()
-        if name != "progressToken" and not name.startswith(PROTOCOL_META)
-    }
-    return {**params, "_meta": meta} if meta else params
-
-
-def able(context: Any, method: str) -> bool:
-    """True when the client said that it can be asked this."""
-    capabilities = context.session.client_capabilities
-    return getattr(capabilities, CAPABILITIES[method], None) is not None
+def page_begin(cursor: str | None) -> int:
+    """Where a page begins; raises MCPError for a cursor that is none of ours."""
+    if cursor is None:
+        return 0
+    number = cursor.removeprefix("from-")
+    if number == cursor or not number.isdecimal() or len(number) > 9:
+        raise MCPError(-32602, "Invalid cursor")
+    return int(number)

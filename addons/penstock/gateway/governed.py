@@ -5,15 +5,20 @@ The message that is judged is the message that is sent: it is written once, from
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
 from mcp.shared.exceptions import MCPError
 
-from penstock.exchange import Caller
+from penstock.caller.identity import Identity
+from penstock.exchange import Caller, HttpAnswer
 from penstock.gateway.calls import Calls
-from penstock.gateway.upstream import UnreachableError
+from penstock.gateway.keys import CURRENT, Key, KeyUnavailableError, key_of
+from penstock.gateway.session import speaks
+from penstock.gateway.unreachable import UnreachableError
 from penstock.proxy.call import LiveCall
 from penstock.proxy.judge import Judged
 from penstock.proxy.runtime import Failure
@@ -28,21 +33,35 @@ Send = Callable[[Params], Awaitable[dict[str, Any]]]
 IDENT = 0  # of our own messages; the client's id stays with the client's message
 
 
+@dataclass(slots=True, frozen=True)
+class Asks:
+    """Who asks: the caller, what it proved, and the protocol version it speaks."""
+
+    caller: Caller
+    version: str
+    identity: Identity | None = None
+
+
 class Governed:
     """Judges what one caller and one server say to each other."""
 
-    def __init__(self, service: Service, calls: Calls, caller: Caller, version: str) -> None:
-        self.service, self.calls, self.caller = service, calls, caller
-        self.headers = {VERSION_HEADER: version}
+    def __init__(self, service: Service, calls: Calls, asks: Asks) -> None:
+        self.service, self.calls, self.asks = service, calls, asks
+        self.caller = asks.caller
+        self.headers = {VERSION_HEADER: asks.version}
 
     async def call(self, method: str, params: Params, send: Send) -> dict[str, Any]:
         """The server's result as the client may have it; raises MCPError for all else."""
-        body = _bytes({"jsonrpc": "2.0", "id": IDENT, "method": method, "params": params})
-        live = self.calls.read(body, self.caller, self.headers)
+        live = self._read({"id": IDENT, "method": method, "params": params})
+        before = CURRENT.set(None)
         try:
             refusal = await self._checked(live, self.calls.decide(live))
             if refusal is not None:
                 return outcome(refusal.body)
+            key = await key_of(self.service.governance, live)
+            if isinstance(key, HttpAnswer):
+                return outcome(key.body)
+            CURRENT.set(key)
             if live.edited_body is not None:
                 params = parse(live.edited_body).value["params"]
             try:
@@ -50,11 +69,30 @@ class Governed:
             except UnreachableError:
                 live.outcome = "failed"
                 raise
+            except asyncio.CancelledError:
+                live.outcome = "aborted"
+                raise
             except MCPError as error:
                 said = {"error": error.error.model_dump(exclude_none=True)}
             return await self._answer(live, said)
         finally:
+            CURRENT.reset(before)
             await self.calls.close(live)
+
+    async def opening_key(self) -> Key | None:
+        """The key a connection is opened with; raises KeyUnavailableError."""
+        live = self._read({"id": IDENT, "method": "initialize", "params": {}})
+        live.decision.credential, why = self.calls.credential(live)
+        key = None if why else await key_of(self.service.governance, live)
+        if why or isinstance(key, HttpAnswer):
+            raise KeyUnavailableError(self.calls.server.host, why or live.failure_reason or "")
+        return key
+
+    def _read(self, message: dict[str, Any]) -> LiveCall:
+        live = self.calls.read(_bytes({"jsonrpc": "2.0", **message}), self.caller, self.headers)
+        if self.asks.identity is not None:
+            live.subject, live.proved = self.asks.identity.token, True
+        return live
 
     async def _answer(self, live: LiveCall, said: dict[str, Any]) -> dict[str, Any]:
         body = _bytes({"jsonrpc": "2.0", "id": IDENT, **said})
@@ -75,8 +113,8 @@ class Governed:
                 params = parse(judged.body).value["params"]
         finally:
             await self.calls.close(live)
-        said = _bytes({"jsonrpc": "2.0", "id": IDENT, "result": await ask(params)})
-        answer = self.calls.read(said, self.caller, self.headers)
+        message = {"id": IDENT, "result": await ask(params)}
+        said, answer = _bytes({"jsonrpc": "2.0", **message}), self._read(message)
         try:
             refusal = await self._checked(answer, self.calls.decide(answer))
             if refusal is not None:
@@ -84,6 +122,21 @@ class Governed:
             return outcome(said if answer.edited_body is None else answer.edited_body)
         finally:
             await self.calls.close(answer)
+
+    async def told(self, method: str, params: Params) -> Params | None:
+        """What the server says that nobody asked for, as the client may hear it; None: not."""
+        body = _bytes({"jsonrpc": "2.0", "method": method, "params": params})
+        live = self.calls.aside(self.caller)
+        try:
+            judged: Judged = await self._checked(live, self.calls.judge(live, body), Judged())
+            if judged.refusal is not None:
+                return None
+            return params if judged.body is None else as_dict(parse(judged.body).value["params"])
+        except MCPError:
+            return None
+        finally:
+            if speaks(live):
+                await self.calls.close(live)
 
     async def _checked(self, live: LiveCall, check: Awaitable[Any], passes: Any = None) -> Any:
         """What the check says; one that raises is the policy's ``on_error``."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import logging
 import signal
 import socket
 import time
@@ -17,6 +18,7 @@ import uvicorn
 
 from penstock.gateway.authenticated import Authenticated
 from penstock.gateway.endpoint import Endpoint
+from penstock.gateway.process_keys import problems_of
 from penstock.gateway.servers_file import ServerEntry, load
 from penstock.gateway.upstream import Upstream
 from penstock.policy.problem import ConfigError
@@ -25,6 +27,7 @@ from penstock.proxy.service import Service
 from penstock.proxy.settings import DRAIN_SECONDS, Address
 
 PATH = "/mcp"
+SDK_LOGGERS = ("mcp", "client")
 # How often the file is looked at.
 RELOAD_SECONDS = 1.0
 # Clients at once; each has a stream or two open.
@@ -36,17 +39,17 @@ DRAIN_STEP_SECONDS = 0.1
 
 @dataclass(slots=True)
 class Serve:
-    """One serving process; ``service`` is prepared and ``servers`` loaded."""
+    """One serving process; ``service`` is prepared and ``file`` loaded before it runs."""
 
     service: Service
     file: Path
-    servers: Mapping[str, ServerEntry]
     listen: Address
     version: str
     tell: Callable[[str], None]
     way_out: tuple[str, ...] = ()
     ready: Callable[[Address, Address], None] = lambda _listen, _admin: None
     endpoint: Endpoint = field(init=False)
+    servers: Mapping[str, ServerEntry] = field(default_factory=dict)
     draining: asyncio.Task[None] | None = None
 
     async def run(self) -> int:
@@ -55,7 +58,9 @@ class Serve:
         Raises:
             OSError: a port cannot be used.
         """
-        self.endpoint = Endpoint(self.service, self.version)
+        for name in SDK_LOGGERS:  # their texts hold URLs with session ids, and what servers say
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+        self.endpoint = Endpoint(self.service, self.version, self.tell, self.way_out)
         listener = socket.create_server(self.listen, family=_family(self.listen))
         admin_address = self.service.settings.admin
         assert admin_address is not None  # the command line has a default
@@ -65,6 +70,7 @@ class Serve:
             ready=lambda: self.service.ready,
             status=self.status,
             contained=lambda: self.service.contained.now,
+            keys=self.service.governance.public_keys,
         )
         app = self.endpoint.server.streamable_http_app(
             streamable_http_path=PATH, host=self.listen[0]
@@ -108,15 +114,14 @@ class Serve:
             self.service.ready = False
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
-            await self.endpoint.parking.close()
-            every = self.endpoint.upstreams.values()
-            await asyncio.gather(*(one.close() for one in every), return_exceptions=True)
+            await self.endpoint.close()
 
     def _on_signals(self, server: QuietServer) -> None:
         async def drain() -> None:
             until = time.monotonic() + DRAIN_SECONDS
             while self.endpoint.running and time.monotonic() < until:  # noqa: ASYNC110 - asked rarely
                 await asyncio.sleep(DRAIN_STEP_SECONDS)
+            self.endpoint.listening.close()
             server.should_exit = True
 
         def stop() -> None:
@@ -139,8 +144,7 @@ class Serve:
                 gone.append(current.pop(name))
         for name, entry in servers.items():
             if name not in current:
-                changed = self.endpoint.changed
-                current[name] = Upstream(name, entry, self.tell, changed, self.way_out)
+                current[name] = Upstream(name, entry, self.endpoint.around)
         self.servers = servers
         return gone
 
@@ -155,7 +159,7 @@ class Serve:
                 continue
             seen = mark
             try:
-                servers = await asyncio.to_thread(load, self.file)
+                servers = await asyncio.to_thread(self.load)
             except ConfigError as error:
                 self.tell(f"the changed {self.file} was refused, the servers stay as they are:")
                 for problem in error.problems:
@@ -166,6 +170,11 @@ class Serve:
             for kind in ("tools", "prompts", "resources"):
                 self.endpoint.changed(kind)
             await asyncio.gather(*(one.close() for one in gone), return_exceptions=True)
+
+    def load(self) -> Mapping[str, ServerEntry]:
+        """The file's servers; raises ConfigError, also where the policy has not their keys."""
+        governance = self.service.governance
+        return load(self.file, check=lambda name, entry: problems_of(name, entry, governance))
 
     def status(self) -> dict[str, Any]:
         """What ``/status`` shows."""
@@ -180,6 +189,8 @@ class Serve:
                     "error": upstream.status.error,
                     "since": upstream.status.since,
                     "connections": len(upstream.callers),
+                    "dropped": upstream.dropped
+                    + sum(one.inbox.dropped for one in upstream.connections),
                 }
                 for name, upstream in self.endpoint.upstreams.items()
             },

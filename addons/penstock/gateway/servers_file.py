@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -50,6 +50,7 @@ class ServerEntry(_Strict):
     headers: Mapping[str, str] = {}
     command: tuple[str, ...] | None = None
     env: tuple[str, ...] = ()
+    keys: Mapping[str, str] = {}  # variable -> the credential rule whose key it holds
     folder: str | None = None
     limits: LimitsEntry = LimitsEntry()
     connection: Literal["shared", "caller"] | None = None
@@ -64,8 +65,9 @@ class ServerEntry(_Strict):
         beside = self.headers or self.transport != "streamable_http"
         if self.command is not None and beside:
             raise ValueError("'headers' and 'transport' belong to a 'url'")
-        if self.url is not None and (self.env or self.folder or self.limits != LimitsEntry()):
-            raise ValueError("'env', 'folder' and 'limits' belong to a 'command'")
+        started = self.env or self.keys or self.folder or self.limits != LimitsEntry()
+        if self.url is not None and started:
+            raise ValueError("'env', 'keys', 'folder' and 'limits' belong to a 'command'")
         if self.url is not None:
             parts = urlsplit(self.url)
             if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
@@ -89,8 +91,17 @@ class ServersFile(_Strict):
     )
 
 
-def load(path: Path, environ: Mapping[str, str] = os.environ) -> Mapping[str, ServerEntry]:
-    """The servers of the file, variables put in.
+Check = Callable[[str, ServerEntry], Iterable[str]]
+
+
+def _nothing(_name: str, _entry: ServerEntry) -> Iterable[str]:
+    return ()
+
+
+def load(
+    path: Path, environ: Mapping[str, str] = os.environ, check: Check = _nothing
+) -> Mapping[str, ServerEntry]:
+    """The servers of the file, variables put in. ``check`` says what else is wrong with a server.
 
     Raises:
         ConfigError: with every problem and its line.
@@ -127,6 +138,8 @@ def load(path: Path, environ: Mapping[str, str] = os.environ) -> Mapping[str, Se
             place = ("servers", name, "headers")
             said = f"the environment variable {missing[0]} is not set"
             problems.append(Problem(str(path), _line(node, place), _path(place), said))
+        for said in check(name, entry):
+            problems.append(Problem(str(path), _line(node, ("servers", name)), name, said))
         headers = {key: _fill(text, environ) for key, text in entry.headers.items()}
         filled[name] = entry.model_copy(update={"headers": headers})
     if problems:

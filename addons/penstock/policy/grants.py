@@ -14,6 +14,7 @@ from penstock.policy.call import Call
 from penstock.policy.policy import Rule
 from penstock.policy.rules.tools import Thing, Tools, for_another, server_url
 from penstock.policy.state import State
+from penstock.wire.loose import as_dict, as_list
 
 CALL = "tools/call"
 # Names come from callers and servers; a longer one is not repeated whole.
@@ -115,6 +116,7 @@ def _denials(
         used.append(("tool", task_tool))
     if mcp.resource_uri is not None:
         used.append(("resource", mcp.resource_uri))
+    used += [("resource", uri) for uri in _listened_to(call.exchange)]
     if mcp.prompt is not None:
         used.append(("prompt", mcp.prompt))
     for thing, name in used:
@@ -185,6 +187,15 @@ def _task_tool(exchange: Exchange, state: State, url: str) -> str | None:
     parameters = document.get("params")
     task = parameters.get("taskId") if isinstance(parameters, dict) else None
     return state.memory.tool_of_task(url, task) if isinstance(task, str) else None
+
+
+def _listened_to(exchange: Exchange) -> list[str]:
+    """The resources a stream of the newer era asks to be told of."""
+    document = exchange.document
+    if not isinstance(document, dict) or document.get("method") != "subscriptions/listen":
+        return []
+    wanted = as_dict(as_dict(document.get("params")).get("notifications"))
+    return [uri for uri in as_list(wanted.get("resourceSubscriptions")) if isinstance(uri, str)]
 
 
 def rules_about(rules: Sequence[Rule[Tools]], url: str | None) -> list[Rule[Tools]]:

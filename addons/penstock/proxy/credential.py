@@ -8,18 +8,17 @@ anything else reads it: header fields, bodies plain and streamed, trailers.
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
 from mitmproxy import http
 
-from penstock.policy.decision import Decision, Reason, Use
+from penstock.policy.decision import Use
 from penstock.proxy.call import LiveCall, call_of
 from penstock.proxy.capture import decoded_body
 from penstock.proxy.govern import response_of
 from penstock.proxy.governance import Governance
-from penstock.wire.family import Refusal
+from penstock.proxy.real_key import Sent, refused, rejects, with_key, without
 
 if TYPE_CHECKING:
     from penstock.record.metrics import Metrics
@@ -27,10 +26,6 @@ if TYPE_CHECKING:
     from penstock.route.credentials.store import Credentials
 
 IDENTITY = ("", "identity")
-# What a destination answers to a key it does not take (AWS: 403 for an expired signature).
-REJECTED = (401,)
-REJECTED_SIGNATURE = (401, 403)
-
 
 WATCHED = (
     ("fetches", "Times a credential was asked for at its source."),
@@ -86,16 +81,9 @@ class Credential:
 
     def without(self, live: LiveCall, flow: http.HTTPFlow, use: Use, error: SourceError) -> None:
         """There is no key: refuse, or go on with the caller's own, as the rule says."""
-        live.failure_reason = f"{use.rule}: {error}"
-        if use.on_error == "allow":
-            live.failure = "failed_open"
-            return
-        live.failure = "failed_closed"
-        message = (
-            f"The key for {live.call.destination.host} (policy rule '{use.rule}') is not to be "
-            "had at the moment, so the call was not made."
-        )
-        refuse(live, flow, use.rule, message)
+        answer = without(live, use, error)
+        if answer is not None:
+            flow.response = response_of(answer)
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         live = call_of(flow)
@@ -104,8 +92,7 @@ class Credential:
             return
         use, echoes = live.decision.credential, live.echoes
         # None: a routed call was answered by a target that has no key of ours.
-        rejected = REJECTED_SIGNATURE if use and use.spec.form == "sigv4" else REJECTED
-        if use is not None and response.status_code in rejected:
+        if use is not None and rejects(use, response.status_code):
             subject = live.subject_for(use.spec)
             self.governance.credentials.rejected(use.spec, subject)
         response.headers.fields = tuple(
@@ -151,45 +138,16 @@ def counted(credentials: Credentials, name: str) -> float:
 
 def put(live: LiveCall, flow: http.HTTPFlow, use: Use, fetched: Fetched) -> None:
     """Put the credential into the request. SourceError when it cannot be."""
-    from penstock.route.credentials.fetched import AwsKeys, SourceError
-    from penstock.route.credentials.places import form_for, placed, without_credentials
-    from penstock.route.credentials.sigv4 import scope_of, sign
-
-    request = flow.request
-    fields, path = request.headers.fields, request.path
-    if not isinstance(fetched.value, AwsKeys):
-        form = form_for(use.spec, fields, path, live.call.destination.provider)
-        kept, path = placed(fields, path, form, fetched.value)
-        send(request, kept, path)
-        return
-    if request.headers.get("x-amz-content-sha256", "").startswith("STREAMING-"):
-        raise SourceError("the caller signs its body piece by piece")
-    scope = scope_of(live.call.destination.host, fields)
-    signed_body = request.headers.get("x-amz-content-sha256")
-    kept, path = without_credentials(fields, path)
-    if signed_body is not None and all(name.lower() != b"x-amz-content-sha256" for name, _ in kept):
-        kept.append((b"X-Amz-Content-SHA256", b""))
-    host = request.headers.get("host") or request.host_header or live.call.destination.host
-    body, now = request.raw_content or b"", datetime.now(UTC)
-    send(request, sign(request.method, host, path, kept, body, fetched.value, scope, now), path)
-
-
-def send(request: http.Request, fields: list[tuple[bytes, bytes]], path: str) -> None:
+    request, destination = flow.request, live.call.destination
+    host = request.headers.get("host") or request.host_header or destination.host
+    body = request.raw_content or b""
+    sent = Sent(request.method, host, request.path, request.headers.fields, body)
+    fields, path = with_key(use, fetched, sent, destination)
     request.headers.fields = tuple(fields)
     if path != request.path:
         request.path = path
 
 
 def refuse(live: LiveCall, flow: http.HTTPFlow, rule: str, message: str) -> None:
-    """Refuse a call that was let through by the policy; its reservations are given back."""
-    before = live.decision
-    decision = Decision(verdict="deny", would="deny", policy_hash=before.policy_hash)
-    decision.reasons = [*before.reasons, Reason(rule, "credential", "deny", message)]
-    decision.findings, decision.reservations = before.findings, before.reservations
-    decision.refusal = Refusal(
-        403, "credential_unavailable", message, rule, live.call.id, call=live.call.exchange.mcp
-    )
-    live.decision, live.outcome = decision, "refused"
-    answer = live.family.refusal(decision.refusal)
-    live.status = answer.status
-    flow.response = response_of(answer)
+    """Refuse a call that was let through by the policy."""
+    flow.response = response_of(refused(live, rule, message))

@@ -256,7 +256,7 @@ def _note_request(message: dict[str, Any], exchange: Exchange, call: McpCall) ->
             arguments=call.arguments,
         )
         exchange.messages.append(Message("assistant", [part]))
-    elif method == "resources/read":
+    elif method in ("resources/read", "resources/subscribe"):
         call.resource_uri = as_text(params.get("uri"))
     elif method == "prompts/get":
         call.prompt = as_text(params.get("name"))

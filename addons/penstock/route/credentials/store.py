@@ -126,6 +126,18 @@ class Credentials:
             entry.asked_again = now
             self._renew(key, entry)
 
+    async def replaced(self, spec: Spec, refused: Fetched, subject: str | None) -> Fetched | None:
+        """Another credential than one the destination did not take; None when there is none."""
+        self.rejected(spec, subject)
+        entry = self._entries.get(_key(spec, subject))
+        if entry is not None and entry.task is not None:
+            try:
+                await asyncio.shield(entry.task)
+            except SourceError:
+                return None
+        fetched = self.current(spec, subject)
+        return None if fetched is None or fetched.value == refused.value else fetched
+
     def keep(self, specs: Collection[Spec]) -> None:
         """Forget the credentials of all other specifications."""
         for key in [key for key in self._entries if key[0] not in specs]:
