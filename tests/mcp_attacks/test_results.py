@@ -244,3 +244,15 @@ def test_questions_for_secrets_are_refused_and_others_asked(
             assert inside or found[0]["method"] == "elicitation/create"
         else:
             assert len(found) == 1 and "no-secrets-asked" in refused(found[0]), params
+
+
+def test_a_large_result_is_judged_like_a_small_one(server: Hostile, wire: Wire) -> None:
+    """What is read aside, in an event of its own behind others: the same verdict, all of it."""
+    text = "The gate of the dam lets water out, and the turbine turns it into light. " * 8000
+    server.says[PATH] = {"tools/call": text_result(text)}
+    assert wire.call(PATH, "search", {})["result"] == text_result(text)
+    server.says[PATH] = {"tools/call": [progress("half"), text_result(f"{text}{TOKEN}")]}
+    masked = json.dumps(wire.call(PATH, "search", {}))
+    assert TOKEN not in masked and len(masked) > len(text)
+    server.says[PATH] = {"tools/call": text_result(f"{text}\n{ORDER}\n{text}")}
+    assert "no-orders-from-servers" in refused(wire.call(PATH, "search", {}))

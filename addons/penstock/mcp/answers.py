@@ -154,6 +154,11 @@ class EventFilter:
         """Why the stream cannot be read on, None while it can."""
         return self._parser.problem
 
+    @property
+    def pending(self) -> int:
+        """Bytes of an event that is not complete yet."""
+        return self._parser.pending
+
     def feed(self, data: bytes) -> bytes:
         """The events that ``data`` completes, judged."""
         return self._judged(self._parser.feed(data))

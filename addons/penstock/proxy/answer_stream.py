@@ -21,7 +21,7 @@ from penstock.proxy.capture import decoded_body
 from penstock.proxy.cut import Cut, no_scanner
 from penstock.proxy.governance import Governance
 from penstock.proxy.judge import judge
-from penstock.proxy.offload import on_loop
+from penstock.proxy.offload import has_room, on_loop
 from penstock.wire.channel_text import ScanStep
 from penstock.wire.content_coding import Decoder
 from penstock.wire.family import Channel, Framing, Refusal
@@ -34,6 +34,12 @@ SNIFFED_BYTES = 512
 DECODED_BYTES_MAX = 512 * 1024 * 1024
 # A document in place of a stream is an error message or a whole answer; as buffered answers.
 WHOLE_BYTES_MAX = 32 * 1024 * 1024
+# An MCP event this large is read, filtered and searched aside, like a body: half of it takes the
+# loop a millisecond. Its further chunks go there too, as any of them may be the last.
+ASIDE_BYTES = 256 * 1024
+# A stream whose last chunk took this long brings much at a time (a read may hold hundreds of
+# notifications): the next one goes aside.
+ASIDE_SECONDS = 0.005
 
 
 class AnswerTransform:
@@ -60,13 +66,24 @@ class AnswerTransform:
         self.whole: list[bytes] | None = None  # no stream after all: one document, kept to its end
         self.whole_bytes = 0
         self.finished = False
+        self.took = 0.0  # seconds for the last chunk
         self.cut = Cut(governance, live) if live.cuts else None
         self.changes_length = live.may_change_answer and framing is not None
         looks = live.scanner_for is not None and framing is not None
-        self.aside = looks and governance.reads_answers_slowly
-        self.loop = asyncio.get_running_loop() if self.aside and self.cut is not None else None
+        self.slow = looks and governance.reads_answers_slowly
+        self.loop = asyncio.get_running_loop() if self.slow and self.cut is not None else None
         if framing not in (None, "none"):
             self.open(framing)
+
+    @property
+    def aside(self) -> bool:
+        """True where the next chunk is to be fed in a worker: it may take long to read."""
+        mcp = self.stream is not None and self.live.call.exchange.mcp is not None
+        if self.slow or not mcp or self.cut is not None:
+            return self.slow
+        held = self.stream if self.messages is None else self.messages
+        assert held is not None  # there is a stream
+        return (held.pending > ASIDE_BYTES or self.took > ASIDE_SECONDS) and has_room()
 
     def open(self, framing: Framing) -> None:
         live, coding = self.live, self.headers.get("content-encoding", "")
@@ -107,7 +124,8 @@ class AnswerTransform:
                 return self.stopped(self.cut_off(self.stream.feed(self.filtered(chunk))))
             return self.keep(chunk)
         finally:
-            self.live.own_seconds += time.perf_counter() - began
+            self.took = time.perf_counter() - began
+            self.live.own_seconds += self.took
 
     def cut_off(self, out: list[bytes]) -> list[bytes]:
         """What leaves, and the last words where a limit that cuts was reached."""

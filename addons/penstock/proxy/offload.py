@@ -25,6 +25,7 @@ LOOP_SECONDS = 30.0
 
 # Work that waits for a worker; each holds a body. What comes on top fails, and on_error decides.
 WAITING_MAX = 512
+ROOM_MAX = 4 * WORKERS
 
 _workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="judge")
 _waiting = 0
@@ -32,6 +33,11 @@ _waiting = 0
 
 class BusyError(Exception):
     """More work waits for a worker than can be done in time."""
+
+
+def has_room() -> bool:
+    """True where a worker would take up more work soon: what need not go aside stays, else."""
+    return _waiting < ROOM_MAX
 
 
 async def offload[**Given, Answer](

@@ -86,6 +86,11 @@ class AnswerStream:
         self._finished = False
         self._whole: int | None = 0  # events that had left when a feed began; None: and half a one
 
+    @property
+    def pending(self) -> int:
+        """Bytes of an event that is not complete yet."""
+        return 0 if self._parser is None else self._parser.pending
+
     def feed(self, data: bytes) -> list[bytes]:
         """The bytes to send now for the bytes that came (maybe none)."""
         if self.stopped or not data:
