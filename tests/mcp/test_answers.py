@@ -72,3 +72,11 @@ def test_events_of_a_resumed_stream_keep_their_ids() -> None:
     after = b"id: 42\nevent: message\ndata: " + json.dumps(content("fine", 2)).encode() + b"\n\n"
     left = EventFilter(NoDanger(), McpCall()).feed(event + after)
     assert left.startswith(b"id: 41\n") and b"no danger" in left and left.endswith(after)
+
+
+def test_a_stream_that_stays_open_keeps_nothing_of_its_last_message() -> None:
+    """Sessions stay open for hours, and a result may be megabytes."""
+    rules, kept = NoDanger(), content("x" * 2**20)
+    stream = EventFilter(rules, McpCall())
+    stream.feed(b"data: " + json.dumps(kept).encode() + b"\n\n")
+    assert getattr(rules, "digest", None) is None and stream.pending == 0

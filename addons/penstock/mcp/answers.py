@@ -73,8 +73,16 @@ def judge_document(
     if small and _TELLING.search(body) is None:
         return body, None
     digests = rules.digest = digests or Digests(mark, MessageLeaves(body, parse(body)))
-    if isinstance(digests.reading.value, list):
-        return _judge_batch(body, digests, rules, call)
+    judged = _judge_batch if isinstance(digests.reading.value, list) else _judge_single
+    try:
+        return judged(body, digests, rules, call)
+    finally:
+        rules.digest = None  # a stream that stays open must not keep its last message
+
+
+def _judge_single(
+    body: bytes, digests: Digests, rules: Rules, call: McpCall | None
+) -> tuple[bytes, Verdict | None]:
     body, verdict = _judge_one(body, digests.reading.value, rules, call)
     return (_filtered(body, rules, digests) if verdict is None else body), verdict
 

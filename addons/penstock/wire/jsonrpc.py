@@ -306,8 +306,9 @@ def _note_answer(message: dict[str, Any], exchange: Exchange) -> None:
         return
     method = message.get("method")
     if isinstance(method, str):
-        if len(call.server_messages) < SERVER_MESSAGES_MAX:
-            call.server_messages.append(method)
+        told = call.server_messages
+        if len(told) < SERVER_MESSAGES_MAX:  # of a row of one kind the word is kept once
+            told.append(told[-1] if told and told[-1] == method else method)
         return
     error = as_dict(message.get("error"))
     if error:
