@@ -11,7 +11,8 @@ from click.testing import CliRunner, Result
 
 from penstock.cli.scan import command as scan
 from penstock.detect import Detectors
-from penstock.detect.deep import CANDIDATE, looked_at_again
+from penstock.detect.calls import CANDIDATE
+from penstock.detect.deep import looked_at_again
 
 KEY = "AKIA" + "QRSTUVWX2345MNOP"
 # A Softlayer user's key, as its plug-in knows it: a form our rules have no name for.

@@ -21,6 +21,7 @@ from penstock.record.recording import (
     watch_proxy,
     watch_quotas,
     watch_routes,
+    watch_second_look,
 )
 from penstock.route.budget import RetryBudget
 
@@ -37,6 +38,7 @@ def recording(tmp_path):
     watch_quotas(opened.metrics, Quotas())
     watch_proxy(opened.metrics, refused=float, errors=float, contained=float)
     watch_routes(opened.metrics, RetryBudget())
+    watch_second_look(opened.metrics, lambda: None)
     yield opened
     opened.recorder.close()
 

@@ -233,7 +233,15 @@ def _row(call: dict[str, Any]) -> list[str]:
         str((call.get("destination") or {}).get("host", "")),
         str(call.get("model") or mcp.get("tool") or ""),
         str(call.get("verdict", "")),
-        ", ".join(f"{one['rule']}{'' if one.get('enforced') else ' (shadow)'}" for one in rules),
+        ", ".join(
+            [
+                *(f"{one['rule']}{'' if one.get('enforced') else ' (shadow)'}" for one in rules),
+                *(
+                    f"found too late: {one.get('begins')}… ({one.get('length')} characters)"
+                    for one in call.get("late") or ()
+                ),
+            ]
+        ),
         str(call.get("status") or call.get("outcome", "")),
         str(tokens or ""),
         str(call.get("cost_usd", "")),

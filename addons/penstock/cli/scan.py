@@ -116,7 +116,8 @@ def _look(types: tuple[str, ...], deep: bool, own: Sequence[Probe]) -> Look:
     scan: Look = _by_models(detectors) if detectors.slow else detectors.scan
     if not deep:
         return scan
-    from penstock.detect.deep import CANDIDATE, Missing, looked_at_again, plugins
+    from penstock.detect.calls import CANDIDATE
+    from penstock.detect.deep import Missing, looked_at_again, plugins
     from penstock.exchange import matches_type
 
     if not matches_type(types, CANDIDATE):

@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
-from penstock.detect.calls import CALL_TYPES
+from penstock.detect.calls import CALL_TYPES, CANDIDATE
 from penstock.detect.catalogue import all_probes
 from penstock.detect.entities import ENTITY_TYPES
 from penstock.detect.normalise import DEPTH_MAX, readings
@@ -39,7 +39,7 @@ _WARM_UP = "The quick brown fox, 12 apples: key = 'value' https://example.org/a?
 def known_types() -> list[str]:
     """Every finding type a policy may name."""
     found = {name for probe in all_probes() for name in probe.types}
-    return sorted({UNSCANNABLE, *CALL_TYPES, *ENTITY_TYPES, *found})
+    return sorted({UNSCANNABLE, CANDIDATE, *CALL_TYPES, *ENTITY_TYPES, *found})
 
 
 @lru_cache(maxsize=SELECTIONS_MAX)

@@ -10,6 +10,8 @@ SYSTEM_PROMPT = "leakage.system_prompt"
 CANARY = "leakage.canary"
 CONVERSATION = "leakage.conversation"
 LOW_LOGPROB = "uncertainty.low_logprob"
+# What detect-secrets' plug-ins alone know: found in texts that have left, and from then on.
+CANDIDATE = "secret.candidate"
 
 # Each with what it means.
 CALL_TYPES: dict[str, str] = {

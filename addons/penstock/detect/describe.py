@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from penstock.detect import Detectors
-from penstock.detect.calls import CALL_TYPES
+from penstock.detect.calls import CALL_TYPES, CANDIDATE
 from penstock.detect.catalogue import all_probes
 from penstock.detect.entities import ENTITY_TYPES
 from penstock.detect.normalise import DEPTH_MAX, readings
@@ -51,6 +51,7 @@ def describe() -> dict[str, Description]:
         found[name] = Description(name, f"{meaning}; off: needs penstock[ner] and a model")
     for name in CALL_TYPES:
         found[name] = Description(name, CALL_TYPES[name])
+    found[CANDIDATE] = Description(CANDIDATE, "a value that detect-secrets' plug-ins alone know")
     tokens, contextual = load()
     for token in tokens:
         entry = found[f"secret.{token.id}"]

@@ -153,10 +153,9 @@ class Calls:
         waiting = self._settle.settle(live)
         if waiting is not None:
             await waiting
-        live.reported = True
         if held:
             self.governance.approvals.wake(ticket)
-        self.governance.recorder.record(self._report.record_of(live))
+        self._report.tell(live)
 
     def _live(self, method: str, body: bytes, caller: Caller, headers: dict[str, str]) -> LiveCall:
         server = self.server

@@ -82,6 +82,16 @@ SETTINGS: tuple[Key, ...] = (
     ),
 )
 
+SECOND_LOOK = (
+    Key(
+        "second_look",
+        "choice",
+        "Texts that have left are looked at again by detect-secrets' plug-ins, by a process of "
+        "the lowest priority (needs the extra deep). tell: what it finds is told in the audit log "
+        "and counted. remember: and found as secret.candidate from then on. Default none.",
+        ("none", "tell", "remember"),
+    ),
+)
 ON_STORE_ERROR = ("deny", "local_share", "allow")
 
 STORE = (
@@ -224,7 +234,9 @@ APPROVALS = (
         ),
     ),
 )
-SETTINGS = (*SETTINGS, *LINKS, *STORE, *CALLERS, *DETECTORS, *ENCODERS, *APPROVALS)
+SETTINGS = (
+    *SETTINGS, *SECOND_LOOK, *LINKS, *STORE, *CALLERS, *DETECTORS, *ENCODERS, *APPROVALS
+)  # fmt: skip
 
 RULE = (
     Key("id", "text", "The rule's name in refusals, records and tests; unique.", required=True),

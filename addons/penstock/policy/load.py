@@ -15,13 +15,14 @@ from typing import Any
 import yaml
 
 from penstock.detect import known_types
+from penstock.detect.deep import has_plugins
 from penstock.policy import announcements, callers, detectors, encoders
 from penstock.policy.conditions import Condition, compile_condition
 from penstock.policy.globs import Globs
 from penstock.policy.keys import RULE, SETTINGS
 from penstock.policy.policy import Policy, Rule, narrower
 from penstock.policy.problem import ConfigError, Problem, allowed_list
-from penstock.policy.reach import unreachable
+from penstock.policy.reach import never_found, unreachable
 from penstock.policy.read import Reader, Section, join, line_of
 from penstock.policy.rules import KINDS
 from penstock.policy.rules.tools import pinned
@@ -67,6 +68,7 @@ def load(paths: Sequence[Path], known: Sequence[str] | None = None) -> Policy:
     if not problems:
         problems += encoders.unanswered(built, stated.get("encoders", ()))
         problems += unreachable(built)
+        problems += never_found(built, stated.get("second_look", "none"))
     if problems:
         raise ConfigError(problems)
     locked = sorted({found for rule in built if (found := pinned(rule.act))}, key=str)
@@ -84,6 +86,7 @@ def load(paths: Sequence[Path], known: Sequence[str] | None = None) -> Policy:
         announce=stated.get("approvals"),
         store=stated.get("store"),
         on_store_error=stated.get("on_store_error", "deny"),
+        second_look=stated.get("second_look", "none"),
         detectors=stated.get("detectors", ()),
         encoders=stated.get("encoders", ()),
         ignores=stated.get("ignore", ()),
@@ -121,6 +124,9 @@ def read_file(
             if name == "encoders" and value is not None:
                 value = encoders.build(value)
             place = Problem(reader.file, line_of(key_node), name, "")
+            if name == "second_look" and value in ("tell", "remember") and not has_plugins():
+                message = "a second look needs detect-secrets: pip install 'penstock[deep]'"
+                reader.report(place.line, name, message)
             if value is not None and name in settings and settings[name][0] != value:
                 first = settings[name][1]
                 message = f"says {value}, but {first.file}:{first.line} says {settings[name][0]}"

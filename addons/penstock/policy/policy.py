@@ -33,9 +33,10 @@ from penstock.policy.rules.route import Route
 from penstock.policy.rules.tools import EVERY_SERVER, Tools
 
 MODE_RANK: dict[Mode, int] = {"observe": 0, "shadow": 1, "enforce": 2}
-# Judged over a whole answer when it is over, not by each piece of a stream.
+# Judged over a whole answer when it is over, not by each piece of a stream, unless it ends one.
 TONE = "toxicity"
 OnError = Literal["deny", "allow"]
+SecondLooks = Literal["none", "tell", "remember"]
 OnStoreError = Literal["deny", "local_share", "allow"]
 Act = Allow | Deny | Redact | Limit | Tools | Credential | Route | Canary
 
@@ -79,6 +80,7 @@ class Policy:
     announce: Announce | None = None  # who hears of calls that wait for a person
     store: str | None = field(default=None, repr=False)  # may hold a password
     on_store_error: OnStoreError = "deny"
+    second_look: SecondLooks = "none"  # at texts that have left
     detectors: tuple[Custom, ...] = ()
     encoders: tuple[NamedEncoder, ...] = ()
     trusted_hosts: Globs | None = None  # whose links and images carry nothing out
@@ -207,7 +209,14 @@ class Policy:
     def stream_types(self) -> tuple[tuple[str, ...], ...]:
         """The selections of types that scanners of a streamed answer look for."""
         named = {name for find in self._finds if find.response for name in find.types}
-        asked = tuple(sorted(name for name in named if name.partition(".")[0] != TONE))
+        denied = {
+            name
+            for rule in self.content_rules
+            if rule.enforced and isinstance(rule.act, Deny) and rule.act.find is not None
+            for name in rule.act.find.types
+        }
+        tone = any(name.partition(".")[0] == TONE for name in denied)
+        asked = tuple(sorted(n for n in named if tone or n.partition(".")[0] != TONE))
         heard = REMEMBERED if CONVERSATION in self.call_types else ()
         return tuple(types for types in (asked, heard) if types)
 

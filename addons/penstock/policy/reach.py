@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Sequence
 from typing import Any
 
-from penstock.policy.policy import Rule
+from penstock.detect.calls import CANDIDATE
+from penstock.policy.policy import Rule, SecondLooks, find_of
 from penstock.policy.problem import Problem
 from penstock.policy.rules.allow import Allow
 from penstock.policy.rules.deny import Deny
@@ -26,6 +27,14 @@ def unreachable(rules: Sequence[Rule[Any]]) -> Iterator[Problem]:
         twin = seen.setdefault(meaning(rule), rule)
         if twin is not rule:
             yield at(rule, f"says the same as '{twin.id}' in {twin.file}:{twin.line}")
+
+
+def never_found(rules: Sequence[Rule[Any]], second_look: SecondLooks) -> Iterator[Problem]:
+    """Rules about nothing but what only a second look finds, where there is none."""
+    for rule in rules:
+        find = find_of(rule)
+        if find is not None and set(find.types) == {CANDIDATE} and second_look != "remember":
+            yield at(rule, f"never reached: {CANDIDATE} is found with second_look: remember only")
 
 
 def acts_always(rule: Rule[Any]) -> bool:

@@ -38,6 +38,7 @@ from penstock.policy.decision import Mode
 from penstock.policy.policy import Policy
 from penstock.policy.source import PolicySource
 from penstock.policy.state import Estimate, Replace
+from penstock.proxy.hindsight import Hindsight
 from penstock.proxy.keys import Keys
 from penstock.proxy.old_transport import OldStreams
 from penstock.proxy.runtime import Wish
@@ -96,6 +97,7 @@ class Governance:
         self.vault = Vault(keys.placeholders)
         self.canaries = Canaries(keys.digest)
         self.conversations = Conversations(keys.digest)
+        self.hindsight = Hindsight(self)
         self.memory = Memory()
         self.old_streams = OldStreams()
         self.waiting: dict[CallKey, list[Held]] = {}  # calls held for a person
@@ -124,7 +126,8 @@ class Governance:
         self.policy = policy.with_mode(self.mode) if softened and self.mode else policy
         # Secrets are looked for under every policy: nothing recorded may hold one.
         wanted = sorted({*self.policy.finding_types, *ALWAYS_FOUND})
-        self.detectors = Detectors(wanted, self.policy.own_probes(self.canaries))
+        own = (*self.policy.own_probes(self.canaries), *self.hindsight.probes(self.policy))
+        self.detectors = Detectors(wanted, own)
         self.quick = self.detectors.quick()  # for texts that are looked at on the loop
         self.quick.scan(WARM_TEXT)  # the first text of a process costs milliseconds more
         reads = self.policy.reads_answers or bool(self.policy.call_types)
@@ -132,8 +135,8 @@ class Governance:
         if self.policy.reads_answers:
             for types in self.policy.stream_types:
                 prepare(self.detectors, types)
-        self.memo = Memo(self.detectors, self.keys.digest)
-        self.recorder.forget()
+        self.search_anew()
+        self.hindsight.adopt(self.policy)
         self.wishes.clear()
         self.governs_other = governs_other(self.policy)
         self.authenticate(self.policy.callers)
@@ -141,6 +144,11 @@ class Governance:
         if self._credentials is not None:
             self._credentials.keep({rule.act.spec for rule in self.policy.credentials})
         self.adopted = policy
+
+    def search_anew(self) -> None:
+        """What is found in texts has changed: nothing that was remembered of them counts."""
+        self.memo = Memo(self.detectors, self.keys.digest)
+        self.recorder.forget()
 
     def authenticate(self, check: CallerCheck | None) -> None:
         """Ask callers for what ``check`` says; proofs stay good where it stays the same."""

@@ -34,8 +34,13 @@ class Report:
         live = call_of(flow)
         if live is None or live.reported:
             return
+        self.tell(live)
+
+    def tell(self, live: LiveCall) -> None:
+        """Hand over the Record; whoever looks at texts that have left begins with them now."""
         live.reported = True
         self.governance.recorder.record(self.record_of(live))
+        self.governance.hindsight.look_at(live)
 
     def trace(self, live: LiveCall, record: Record) -> None:
         """Tie the call to the one it follows from, and note what will follow from it."""

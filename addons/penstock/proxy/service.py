@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from mitmproxy import http
 
 from penstock.caller import workload_from
+from penstock.detect.second_look import DRAIN_SECONDS
 from penstock.exchange import Finding
 from penstock.mcp.approvals import APPROVALS, Approvals
 from penstock.meter.journal import SAVE_SECONDS, Journal
@@ -48,6 +49,7 @@ from penstock.record.recording import (
     watch_proxy,
     watch_quotas,
     watch_routes,
+    watch_second_look,
     watch_store,
 )
 
@@ -88,6 +90,7 @@ class Service:
     errors: int = 0  # checks that raised
     watches_callers: bool = False
     watches_credentials: bool = False
+    watches_second_look: bool = False
     ready: bool = False
     listening: Listening | None = None
     approving: ApprovalSocket | None = None
@@ -194,6 +197,7 @@ class Service:
             self.keep_budgets(time.time() + SAVE_SECONDS)
             if self.governance.store is not None:
                 await self.governance.store.stop()
+            await asyncio.to_thread(self.governance.hindsight.close, DRAIN_SECONDS)
             await asyncio.to_thread(self.governance.recorder.close)
 
     def started(self, listening: Listening, admin: tuple[str, int]) -> None:
@@ -290,6 +294,9 @@ class Service:
         if policy.credentials and not self.watches_credentials:
             self.watches_credentials = True
             watch_credentials(self.recording.metrics, self.governance.credentials)
+        if policy.second_look != "none" and not self.watches_second_look:
+            self.watches_second_look = True
+            watch_second_look(self.recording.metrics, lambda: self.governance.hindsight.second_look)
 
     async def hear_people(self) -> None:
         """Open the admin socket, from the first policy on that lets calls wait for a person."""
@@ -345,6 +352,7 @@ class Service:
         while True:
             await asyncio.sleep(UPKEEP_SECONDS)
             self.keep_budgets(time.time())
+            self.governance.hindsight.refresh()
             await asyncio.to_thread(self.governance.recorder.flush)
 
     def keep_budgets(self, now: float) -> None:

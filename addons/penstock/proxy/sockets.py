@@ -143,11 +143,7 @@ class Sockets:
                 waiting = self.settle.settle(live)
                 if waiting is not None:
                     await waiting
-            self.tell(live)
-
-    def tell(self, live: LiveCall) -> None:
-        live.reported = True
-        self.governance.recorder.record(self.report.record_of(live))
+            self.report.tell(live)
 
 
 def put(flow: http.HTTPFlow, out: Outbox | None) -> None:

@@ -25,9 +25,10 @@ from pathlib import Path
 import orjson
 
 from penstock import __version__
+from penstock.detect.second_look import Late
 from penstock.record.chain import Chain, chain_before, chain_from_json, hexes
 from penstock.record.files import FILE_MODE, write_atomically
-from penstock.record.line import content_of, timestamp
+from penstock.record.line import content_of, late_content, timestamp
 from penstock.record.record import Record
 
 # One file: some 60 000 calls; verified in about a second.
@@ -92,6 +93,10 @@ class AuditLog:
     def record(self, record: Record) -> None:
         """Append one line. OSError when it could not be written; it is counted before."""
         self._add(content_of(record))
+
+    def late(self, found: Late) -> None:
+        """Append the line of what was found after its call, in the same way."""
+        self._add(late_content(found, time.time()))
 
     def note(self, kind: str, values: Mapping[str, object]) -> None:
         """Append a line about the process: what came into force, and by whom. As ``record``."""

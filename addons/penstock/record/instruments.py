@@ -93,6 +93,11 @@ class Instruments:
         self.findings = self._counter(
             "penstock_findings_total", "What detectors found.", "type", "direction"
         )
+        self.late = self._counter(
+            "penstock_late_findings_total",
+            "What was found in texts after they had left.",
+            "detector",
+        )
         self.redactions = self._counter(
             "penstock_redactions_total", "Findings that were replaced.", "type", "direction"
         )

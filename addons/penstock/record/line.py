@@ -13,6 +13,8 @@ from typing import Any
 
 import orjson
 
+from penstock.detect.calls import CANDIDATE
+from penstock.detect.second_look import Late
 from penstock.exchange import Caller, McpCall, Usage
 from penstock.mcp.approvals import Approval
 from penstock.record.record import Record
@@ -25,6 +27,23 @@ RULES_MAX = 50
 def content_of(record: Record) -> bytes:
     """The Record as a JSON object, for ``Chain.line``."""
     return orjson.dumps({name: value for name, value in fields_of(record).items() if value})
+
+
+def late_content(found: Late, now: float) -> bytes:
+    """What was found in a text after it had left, linked to its call by ``id``."""
+    row = {
+        "type": CANDIDATE,
+        "zone": found.zone,
+        "direction": "request",
+        "action": "none",
+        "count": 1,
+        "detector": found.detector,
+        "begins": found.begins,
+        "length": found.length,
+        "remembered": found.remembered,
+    }
+    line = {"type": "late", "id": found.call_id, "time": timestamp(now), "findings": [row]}
+    return orjson.dumps(line)
 
 
 def fields_of(record: Record) -> dict[str, Any]:

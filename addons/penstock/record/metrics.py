@@ -16,6 +16,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from penstock import __version__
+from penstock.detect.second_look import Late
 from penstock.record.attributes import error_type, provider_name
 from penstock.record.instruments import Instruments
 from penstock.record.names import NONE, Names
@@ -125,6 +126,10 @@ class Metrics:
         elif record.api:
             self._model_call(record, provider, answered)
         self._policy(record)
+
+    def late(self, found: Late) -> None:
+        """Count what was found too late."""
+        self._count(self._to.late, 1, found.detector)
 
     def _policy(self, record: Record) -> None:
         for reason in record.reasons:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
+from penstock.detect.second_look import Late
 from penstock.record.clean import clean
 from penstock.record.record import Record
 from penstock.record.search import Scan, Search
@@ -28,6 +29,14 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """Flush everything; nothing is recorded after it. May take as long as its own deadline."""
+
+
+@runtime_checkable
+class HearsLate(Protocol):
+    """A sink that keeps what was found after the Record was made."""
+
+    def late(self, found: Late) -> None:
+        """Keep one. Runs in a thread beside ``record``."""
 
 
 class Recorder:
@@ -49,6 +58,12 @@ class Recorder:
             return
         for sink in self._sinks:
             self._guarded(sink.name, sink.record, kept)
+
+    def late(self, found: Late) -> None:
+        """Give what was found after its call to those that keep it. Any thread; never raises."""
+        for sink in self._sinks:
+            if isinstance(sink, HearsLate):
+                self._guarded(sink.name, sink.late, found)
 
     def forget(self) -> None:
         """What ``scan`` finds has changed: search every string anew."""

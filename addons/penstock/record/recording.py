@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from penstock.detect.second_look import SecondLook
 from penstock.meter.quotas import Quotas
 from penstock.meter.store import Store
 from penstock.record.audit import AuditLog
@@ -131,6 +132,24 @@ def watch_routes(metrics: Metrics, retries: RetryBudget) -> None:
         "counter",
         lambda: float(retries.refused),
     )
+
+
+def watch_second_look(metrics: Metrics, look: Callable[[], SecondLook | None]) -> None:
+    """Show how looking at texts that have left gets on, while a policy wants it."""
+
+    def show(name: str, text: str, read: Callable[[SecondLook], int]) -> None:
+        kind: Literal["gauge", "counter"] = "gauge" if name == "waiting" else "counter"
+
+        def value() -> float:
+            now = look()
+            return float(read(now)) if now is not None else 0.0
+
+        metrics.watch(f"penstock_second_look_{name}", text, kind, value)
+
+    show("texts", "Texts that were looked at after they had left.", lambda it: it.looked_at)
+    show("left_out", "Calls too many to be looked at.", lambda it: it.left_out)
+    show("failed", "Texts that could not be looked at.", lambda it: it.failed)
+    show("waiting", "Calls that wait to be looked at.", lambda it: it.waiting)
 
 
 def watch_store(metrics: Metrics, store: Store) -> None:

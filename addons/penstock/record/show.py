@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
@@ -32,7 +32,8 @@ class Filter:
         apps = [str(caller[name]) for name in ("workload", "agent", "process", "user")
                 if name in caller]  # fmt: skip
         rules = [str(one.get("rule")) for one in call.get("rules") or ()]
-        types = [str(one.get("type")) for one in call.get("findings") or ()]
+        found = [*(call.get("findings") or ()), *(call.get("late") or ())]
+        types = [str(one.get("type")) for one in found]
         return (
             (self.verdict is None or call.get("verdict") == self.verdict)
             and _one_of(self.host, [str((call.get("destination") or {}).get("host"))])
@@ -44,11 +45,24 @@ class Filter:
         )
 
 
-def calls_of(files: Iterable[Path], kind: str = "call") -> Iterator[dict[str, Any]]:
-    """Every call in the files, or every line of another kind; damaged ones are passed over."""
+def calls_of(files: Sequence[Path], kind: str = "call") -> Iterator[dict[str, Any]]:
+    """Every call in the files, with what was found of it afterwards (``late``), or every line of
+    another kind; damaged ones are passed over."""
+    late: dict[str, list[Any]] = {}
+    for line in _lines(files, "late"):
+        late.setdefault(str(line.get("id")), []).extend(line.get("findings") or ())
+    for call in _lines(files, kind):
+        found = late.get(str(call.get("id")))
+        yield {**call, "late": found} if found else call
+
+
+def _lines(files: Iterable[Path], kind: str) -> Iterator[dict[str, Any]]:
+    word = f'"{kind}"'.encode()
     for file in files:
         with file.open("rb") as stream:
             while line := stream.readline(LINE_BYTES_MAX):
+                if word not in line:
+                    continue
                 try:
                     values = json.loads(line)
                 except ValueError:
