@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from making import NOON, call, problems_of, tool_call
 
+from penstock.detect.stream import SCORED_CHARACTERS
 from penstock.exchange import Answer, Caller, Destination, HttpRequest, Leaf, Message, Part
 from penstock.policy.afterwards import tell_afterwards
-from penstock.policy.answer import answer_scanner
+from penstock.policy.answer import UNSURE_TOKENS_MIN, answer_scanner
 from penstock.policy.call import Call
 from penstock.policy.decide import decide, decide_answer
 from penstock.policy.decision import Decision
@@ -262,17 +263,94 @@ def test_an_unsure_answer_is_told_and_can_be_refused(tmp_path: Path) -> None:
         assert told.verdict == "allow" and told.would == verdict
 
 
-def test_tone_is_judged_over_the_whole_answer(tmp_path: Path) -> None:
-    """A plain answer can be refused; of a stream it is told once, when it has left."""
-    hostile = "All of these people are disgusting scum and I hate them, they should be wiped out."
-    policy = policy_of(tmp_path, "  - {id: t, deny: {find: [toxicity], in: [response]}}")
+HOSTILE = "All of these people are disgusting scum and I hate them, they should be wiped out."
+
+
+def test_tone_that_only_watches_is_told_of_the_whole_answer(tmp_path: Path) -> None:
+    """A plain answer can be refused; of a stream a rule in shadow tells once, when it has left."""
+    hostile, rule = HOSTILE, "  - {id: t, deny: {find: [toxicity], in: [response]}%s}"
+    policy = policy_of(tmp_path, rule % "")
     assert plain(policy, DryState(policy), chat(), hostile, "assistant")[1].verdict == "deny"
-    assert streamed(policy, DryState(policy), chat(), hostile, "assistant")[0] == hostile
+    policy = policy_of(tmp_path, rule % ", mode: shadow")
+    text, decision = streamed(policy, DryState(policy), chat(), hostile, "assistant")
+    assert (text, decision.findings, decision.would) == (hostile, [], "allow")
     made, told = chat(), Decision()
     made.exchange.answer = Answer(status=200)
     made.exchange.answer.messages = [Message("assistant", [Part("text", hostile)])]
     tell_afterwards(policy, made, DryState(policy), NOON, told)
     assert (told.verdict, told.would, len(told.findings)) == ("allow", "deny", 1)
+
+
+def ended(
+    policy: Policy, made: Call, pieces: list[tuple[str, float | None]]
+) -> tuple[str, Decision]:
+    """What left of a stream whose events brought these texts and tokens of this probability."""
+    answer = made.exchange.answer = Answer(status=200)
+    decision = Decision()
+    scanner_for = answer_scanner(policy, made, DryState(policy), NOON, decision)
+    assert scanner_for is not None
+    scanner = scanner_for(Channel((0, "content"), "assistant"))
+    assert scanner is not None
+    text, left = "", 0
+    for piece, logprob in pieces:
+        text += piece
+        if logprob is not None:
+            answer.logprob_sum, answer.logprob_count = (
+                answer.logprob_sum + logprob,
+                answer.logprob_count + 1,
+            )
+        step = scanner.feed(piece)
+        left = step.settled if step.stop is None else step.before_stop
+        if step.stop is not None:
+            return text[:left], decision
+    step = scanner.finish()
+    return text[: step.settled if step.stop is None else step.before_stop], decision
+
+
+def test_a_stream_ends_where_its_tone_is_denied(tmp_path: Path) -> None:
+    """What had left is gone; the hostile words, or what follows them, are withheld."""
+    policy = policy_of(tmp_path, "  - {id: t, deny: {find: [toxicity], in: [response]}}")
+    calm = "The weather in Lisbon is mild today, and the trams are running on time. "
+    words = [f"{word} " for word in f"{calm}{HOSTILE} {calm * 10}".split()]
+    left, decision = ended(policy, chat(), [(word, None) for word in words])
+    assert left.startswith("The weather in Lisbon")
+    assert len(left) < len(calm) + len(HOSTILE) + 2 * SCORED_CHARACTERS
+    assert decision.verdict == "deny" and decision.refusal is not None
+    assert decision.refusal.rule == "t" and "scum" not in decision.refusal.message
+    left, decision = ended(policy, chat(), [(f"{HOSTILE} {HOSTILE}", None)])
+    assert (left, decision.verdict) == ("", "deny"), "in one piece none of it leaves"
+    left, decision = ended(policy, chat(), [(HOSTILE, None)])
+    assert (left, decision.verdict) == (HOSTILE, "deny"), "too short to be scored before its end"
+    left, decision = ended(policy, chat(), [(calm, None)] * 20)
+    assert (left, decision.verdict) == (calm * 20, "allow")
+
+
+def test_a_stream_ends_when_its_model_is_not_sure_of_it(tmp_path: Path) -> None:
+    """After as many tokens as say something; a shadow rule ends nothing."""
+    rule = "  - {id: u, deny: {find: [uncertainty], in: [response]}%s}"
+    policy = policy_of(tmp_path, rule % "")
+    left, decision = ended(policy, chat(), [("word ", -1.5)] * 200)
+    assert len(left) == 5 * (UNSURE_TOKENS_MIN - 1)
+    assert decision.verdict == "deny" and decision.refusal is not None
+    assert [one.finding.type for one in decision.findings] == ["uncertainty.low_logprob"]
+    sure = [("word ", -0.2)] * 200
+    assert ended(policy, chat(), sure)[1].verdict == "allow"
+    wavers_first = [("word ", -3.0)] * 10 + [("word ", -0.1)] * 200
+    assert ended(policy, chat(), wavers_first)[1].verdict == "allow"
+    short = [("word ", -1.5)] * (UNSURE_TOKENS_MIN - 1)
+    assert ended(policy, chat(), short)[1].verdict == "allow", "told afterwards"
+    shadow = policy_of(tmp_path, rule % ", mode: shadow")
+    left, decision = ended(shadow, chat(), [("word ", -1.5)] * 200)
+    assert (len(left), decision.verdict, decision.findings) == (1000, "allow", [])
+
+
+def test_what_a_model_sees_too_late_ends_the_stream_all_the_same(tmp_path: Path) -> None:
+    """Its words had left when they were scored: the record says deny, and nothing more leaves."""
+    policy = policy_of(tmp_path, "  - {id: t, deny: {find: [toxicity, secret], in: [response]}}")
+    words = [f"{word} " for word in f"{HOSTILE} {HOSTILE} {'And on it goes. ' * 40}".split()]
+    left, decision = ended(policy, chat(), [(word, None) for word in words])
+    assert decision.verdict == "deny" and decision.refusal is not None
+    assert len(left) < len(HOSTILE) + 2 * SCORED_CHARACTERS
 
 
 def test_uncertainty_has_no_characters_to_redact(tmp_path: Path) -> None:

@@ -145,18 +145,20 @@ class Scanner:
         scored = last or self._offset + limit - before - self._scored >= SCORED_CHARACTERS
         if limit <= before and not (last and self._scored < self._offset):
             return ScanStep(replacements, self._offset)
-        findings = self._detectors.scan(whole, self._zone, scored)
+        findings, models = self._detectors.scan(whole, self._zone, scored), self._detectors.models
         if scored:
             self._report(findings, whole, before)
         for finding in reversed(findings):
-            if finding.start < limit < finding.end:
+            if finding.start < limit < finding.end and finding.detector not in models:
                 limit = max(before, finding.start)  # it reaches into what is still live
         base = self._offset - before
         for finding in findings:
+            # What a model sees has no end of its own to wait for.
+            end = min(finding.end, limit) if finding.detector in models else finding.end
             start = max(finding.start, before)
-            if start < finding.end <= limit:
-                text = self._replace(finding, whole[finding.start : finding.end])
-                replacements.append(Replacement(base + start, base + finding.end, text))
+            if start < end <= limit:
+                text = self._replace(finding, whole[finding.start : end])
+                replacements.append(Replacement(base + start, base + end, text))
         self._swallow = full and bool(findings) and findings[-1].end == len(whole)
         self._context = whole[max(0, limit - CONTEXT_CHARACTERS) : limit]
         self._held = whole[limit:]

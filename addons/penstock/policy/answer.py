@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from penstock.detect.calls import LOW_LOGPROB
+from penstock.detect.toxicity import TOXICITY
 from penstock.exchange import Finding
 from penstock.policy.call import Call
 from penstock.policy.content import FINDINGS_KEPT, Ignored, redacts, wants
 from penstock.policy.decision import Decision, Located, Reason, Verdict
 from penstock.policy.harmless import ignored
 from penstock.policy.judge import Judge, is_signed, note
-from penstock.policy.leaks import leaks_of
+from penstock.policy.leaks import LOW_LOGPROB_MEAN, leaks_of
 from penstock.policy.mark import is_prose, marks_of
 from penstock.policy.policy import TONE, Policy, Rule, find_of
 from penstock.policy.refusals import policy_refusal
@@ -23,6 +25,12 @@ from penstock.wire.channels import ScannerFor
 from penstock.wire.edits import merge
 from penstock.wire.family import Channel, Refusal
 from penstock.wire.jsonrpc import RESULT_TEXT
+
+# What ends an answer where an enforced rule denies it, and is told afterwards where none does.
+HOSTILE = Finding(TOXICITY, 0, 0, 0.5, TOXICITY)
+UNSURE = Finding(LOW_LOGPROB, 0, 0, 0.5, LOW_LOGPROB)
+# The mean of fewer tokens says little of an answer; its first ones waver anyway.
+UNSURE_TOKENS_MIN = 64
 
 Action = Literal["none", "redact", "deny"]
 
@@ -54,10 +62,12 @@ def answer_scanner(
         reaction = Reaction(rules, call, state, decision, channel, harmless) if rules else None
         if reaction is not None:
             detectors = state.scanner(reaction.types, reaction.react, channel)
-            parts.append(Reacting(detectors))
+            parts.append(Reacting(detectors, reaction))
+            if channel.zone == "assistant" and reaction.ends_on(UNSURE):
+                parts.append(Reacting(Wavering(call, reaction.react), reaction))
         if leaks is not None:
             react = reaction.react if reaction is not None else kept
-            parts += [Reacting(one) for one in leaks.scanners(channel, react)]
+            parts += [Reacting(one, reaction) for one in leaks.scanners(channel, react)]
         restorer = None if is_signed(channel.zone, call) else state.restorer(channel.nested)
         if restorer is not None:
             parts.append(Restoring(restorer, decision))
@@ -110,9 +120,16 @@ class Reaction:
         self.channel = channel
         self.harmless = harmless
         self.found: list[Finding] = []  # what rules that mark have to know
+        self.ending: Refusal | None = None  # the answer ends here
         finds = [find for rule in rules if (find := find_of(rule)) is not None]
         named = {name for find in finds for name in find.types}
-        self.types = tuple(sorted(name for name in named if name.partition(".")[0] != TONE))
+        tone = self.ends_on(HOSTILE)
+        self.types = tuple(sorted(n for n in named if tone or n.partition(".")[0] != TONE))
+
+    def ends_on(self, finding: Finding) -> bool:
+        """True when a rule would end the answer on this: else it is told of the whole, later."""
+        denying = (r for r in self.rules if r.enforced and isinstance(r.act, Deny))
+        return any(wants(rule, finding) for rule in denying)
 
     def react(self, finding: Finding, value: str) -> str:
         """The text in place of ``value``; Kept where it stays, Ending where the answer ends."""
@@ -135,8 +152,8 @@ class Reaction:
                 Located(finding, self.channel.zone, self.channel.key, "response", action)
             )
         if refusing is not None:
-            self.decision.refusal = policy_refusal(refusing, why, self.call)
-            return Ending(self.decision.refusal)
+            self.ending = self.decision.refusal = policy_refusal(refusing, why, self.call)
+            return Ending(self.ending)
         if not redacting:
             return Kept(value)
         method = min((rule.act.method for rule in redacting), key=METHODS.index)
@@ -161,10 +178,16 @@ class Ending(str):
 
 
 class Reacting:
-    """A scanner whose replacements are the rules' reactions."""
+    """A scanner whose replacements are the rules' reactions.
 
-    def __init__(self, scanner: ChannelScanner) -> None:
+    What a model sees in a text that has left in part is no replacement; it ends the answer all
+    the same, before anything more of it leaves.
+    """
+
+    def __init__(self, scanner: ChannelScanner, reaction: Reaction | None = None) -> None:
         self.scanner = scanner
+        self.reaction = reaction
+        self.left = 0  # what was let go before this step
 
     def feed(self, text: str) -> ScanStep:
         return self.heeded(self.scanner.feed(text))
@@ -173,13 +196,38 @@ class Reacting:
         return self.heeded(self.scanner.finish())
 
     def heeded(self, step: ScanStep) -> ScanStep:
-        if not step.replacements:
+        left, self.left = self.left, step.settled
+        ending = self.reaction.ending if self.reaction is not None else None
+        if ending is None and not step.replacements:
             return step
         kept = [one for one in step.replacements if not isinstance(one.text, Kept)]
         for one in kept:
             if isinstance(one.text, Ending) and step.stop is None:
                 return ScanStep(kept, step.settled, one.text.refusal, before_stop=one.start)
+        if ending is not None and step.stop is None:
+            return ScanStep(kept, step.settled, ending, before_stop=left)
         return ScanStep(kept, step.settled, step.stop, step.before_stop)
+
+
+class Wavering:
+    """Looks, as an answer grows, whether its model is sure of it. Holds nothing back."""
+
+    def __init__(self, call: Call, react: Callable[[Finding, str], str]) -> None:
+        self.call = call
+        self.react = react
+        self.length = 0
+
+    def feed(self, text: str) -> ScanStep:
+        self.length += len(text)
+        answer = self.call.exchange.answer
+        if answer is not None and answer.logprob_count >= UNSURE_TOKENS_MIN:
+            mean = answer.logprob
+            if mean is not None and mean < LOW_LOGPROB_MEAN:
+                self.react(UNSURE, "")
+        return ScanStep([], self.length)
+
+    def finish(self) -> ScanStep:
+        return self.feed("")
 
 
 class Marking:

@@ -157,7 +157,7 @@ class AnswerTransform:
         """Tell what only the whole answer shows, where a rule asks."""
         policy, live = self.governance.policy, self.live
         asks = policy.asks_for_tone or LOW_LOGPROB in policy.call_types
-        if asks and live.answer_decision is not None:
+        if asks and not self.finished and live.answer_decision is not None:
             state = self.governance.state_for(live.call.caller)
             tell_afterwards(policy, live.call, state, time.time(), live.answer_decision)
 
