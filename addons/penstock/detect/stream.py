@@ -145,16 +145,15 @@ class Scanner:
         scored = last or self._offset + limit - before - self._scored >= SCORED_CHARACTERS
         if limit <= before and not (last and self._scored < self._offset):
             return ScanStep(replacements, self._offset)
-        findings, models = self._detectors.scan(whole, self._zone, scored), self._detectors.models
+        findings = self._detectors.scan(whole, self._zone, scored)
         if scored:
             self._report(findings, whole, before)
         for finding in reversed(findings):
-            if finding.start < limit < finding.end and finding.detector not in models:
+            if finding.start < limit < finding.end and not is_verdict(finding):
                 limit = max(before, finding.start)  # it reaches into what is still live
         base = self._offset - before
         for finding in findings:
-            # What a model sees has no end of its own to wait for.
-            end = min(finding.end, limit) if finding.detector in models else finding.end
+            end = min(finding.end, limit) if is_verdict(finding) else finding.end
             start = max(finding.start, before)
             if start < end <= limit:
                 text = self._replace(finding, whole[finding.start : end])
@@ -188,3 +187,8 @@ class Scanner:
         self._held = self._held[cut:]
         self._offset += cut
         return [taken]
+
+
+def is_verdict(finding: Finding) -> bool:
+    """True for what a model says of a stretch of text: it has no end of its own to wait for."""
+    return finding.type.endswith(".model")
