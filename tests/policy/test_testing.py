@@ -198,6 +198,26 @@ def test_unreadable_call_passes_where_no_rule_looks_into_it(tmp_path: Path) -> N
     assert outcome.passed, outcome
 
 
+def test_what_is_no_ai_is_judged_by_its_place_alone(tmp_path: Path) -> None:
+    """As in the proxy: nobody reads what is sent to any other site, unless a rule names it."""
+    (tmp_path / "other.yaml").write_text(
+        "version: 1\nintercept: all\nrules:\n  - {id: s, deny: {find: [secret, pii.email]}}\n"
+        "  - {id: named, deny: {find: [pii.email], hosts: [named.example.org]}}\n"
+    )
+    call = {"host": "paste.example.org", "path": "/upload", "body": "jane.roe@acme-widgets.com"}
+    (first, second) = run(
+        tmp_path,
+        {"policy": "other.yaml", "call": call, "expect": {"verdict": "allow", "rules": []}},
+        {
+            "policy": "other.yaml",
+            "call": {**call, "host": "named.example.org"},
+            "expect": {"verdict": "deny", "rules": ["penstock.unreadable"]},
+        },
+    )
+    assert first.passed, first
+    assert second.passed, second
+
+
 @pytest.mark.parametrize(
     ("line", "error"),
     [

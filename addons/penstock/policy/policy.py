@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from penstock.caller.identity import CallerCheck
+from penstock.destinations import matches
 from penstock.detect.calls import CALL_TYPES, CANARY, CONVERSATION, REMEMBERED
 from penstock.detect.canary import Canaries
 from penstock.detect.custom import Custom, custom_probe
@@ -245,6 +246,13 @@ class Policy:
     def named_hosts(self) -> tuple[str, ...]:
         """The host patterns rules name: ``intercept: ai`` includes them."""
         return tuple(sorted(set(_hosts(self.rules))))
+
+    def names(self, host: str, port: int) -> bool:
+        """True when this host is named: in a rule, or under ``intercept``."""
+        patterns = self.named_hosts
+        if isinstance(self.intercept, tuple):
+            patterns += self.intercept
+        return any(matches(pattern, host, port) for pattern in patterns)
 
     @cached_property
     def _finds(self) -> tuple[Find, ...]:

@@ -22,8 +22,19 @@ def decide_as_read(
     policy: Policy, call: Call, body: bytes, problem: str | None, state: State, now: float
 ) -> Decision:
     """``decide`` about a call that was read from ``body``; ``problem``: why it could not be."""
+    if problem is None and not is_ai(policy, call):
+        # Where it may go is the policy's; what it says is not AI and none of our business.
+        call.exchange.leaves, call.exchange.problem = [], None
     why = unread(policy, call, problem or look_into_files(policy, call, body))
     return decide(policy, call, state, now) if why is None else refused_unread(policy, call, why)
+
+
+def is_ai(policy: Policy, call: Call) -> bool:
+    """AI by catalogue, by a rule that names the host, or by the shape of the call."""
+    where = call.destination
+    if where.category != "other" or not call.exchange.api.startswith("unknown"):
+        return True
+    return policy.names(where.host, where.port)
 
 
 def unread(policy: Policy, call: Call, problem: str | None) -> str | None:

@@ -17,7 +17,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from penstock.caller import ProcessFinder
-from penstock.destinations import is_ai, matches
+from penstock.destinations import is_ai
 from penstock.detect import Detectors
 from penstock.detect.canary import Canaries
 from penstock.detect.conversation import Conversations
@@ -207,10 +207,7 @@ class Governance:
 
     def names(self, host: str, port: int) -> bool:
         """True when the policy names this host: in a rule, or under ``intercept``."""
-        patterns = self.policy.named_hosts
-        if isinstance(self.policy.intercept, tuple):
-            patterns += self.policy.intercept
-        return any(matches(pattern, host, port) for pattern in patterns)
+        return self.policy.names(host, port)
 
     def wants(self, host: str, port: int) -> Wish:
         """Decrypt, pass through, or refuse a destination (design section 8, ``intercept``)."""
