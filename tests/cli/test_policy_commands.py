@@ -158,3 +158,12 @@ def test_help_has_an_example() -> None:
     """Each command shows how it is used."""
     for name in ("check", "test", "replay"):
         assert f"penstock {name} " in penstock(name, "--help").stdout.split("Examples:")[1]
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"), [("rnu", "run"), ("contian", "contain"), ("tset", "test")]
+)
+def test_a_near_miss_of_a_command_is_told(typed: str, meant: str) -> None:
+    result = penstock(typed)
+    assert result.exit_code == 2 and f"Did you mean '{meant}'?" in result.output
+    assert penstock("no-such-thing").exit_code == 2

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from penstock.cli.options import GOVERNING, Address, AddressType, with_options
+from penstock.cli.words import why
 
 
 @click.command(
@@ -86,7 +87,10 @@ def command(
     except ConfigError as error:
         click.echo(str(error), err=True)
         code = 2
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        tell(why(error, state_dir))
+        code = 2
+    except ValueError as error:
         tell(str(error))
         code = 2
     sys.exit(code)

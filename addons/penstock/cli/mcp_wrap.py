@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from penstock.cli.options import GOVERNING, with_options
+from penstock.cli.words import why
 
 NOT_FOUND, NOT_EXECUTABLE = 127, 126  # as shells answer
 # Programs that run another one: the server's name is what they run.
@@ -76,7 +77,10 @@ def command(
     except ConfigError as error:
         click.echo(str(error), err=True)
         code = 2
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        tell(why(error, state_dir))
+        code = 2
+    except ValueError as error:
         tell(str(error))
         code = 2
     sys.exit(code)

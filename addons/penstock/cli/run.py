@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from penstock.cli.options import Address, ProxyOptions, proxy_options
+from penstock.cli.words import why
 
 if TYPE_CHECKING:
     from penstock.proxy.settings import EngineSettings
@@ -111,7 +112,10 @@ def command(
     except ConfigError as error:
         click.echo(str(error), err=True)
         code = 2
-    except (OSError, ValueError, RuntimeError) as error:
+    except OSError as error:
+        click.echo(f"penstock run: {why(error, options.state_dir)}", err=True)
+        code = 2
+    except (ValueError, RuntimeError) as error:
         click.echo(f"penstock run: {error}", err=True)
         code = 2
     sys.exit(code)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from penstock.cli.options import ProxyOptions
+from penstock.cli.words import why
 
 if TYPE_CHECKING:
     from penstock.policy.policy import Policy
@@ -83,6 +84,8 @@ def run_workers(
         return asyncio.run(workers.run())
     except ConfigError as error:
         click.echo(str(error), err=True)
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        click.echo(f"penstock run: {why(error, options.state_dir)}", err=True)
+    except ValueError as error:
         click.echo(f"penstock run: {error}", err=True)
     return 2
