@@ -23,12 +23,12 @@ STYLE = """
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--paper); color: var(--ink);
   font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
-main { max-width: 76rem; margin: 0 auto; padding: 2.5rem 1.5rem 4rem; }
+main { max-width: 86rem; margin: 0 auto; padding: 2.5rem 1.5rem 4rem; }
 h1 { font-size: 1.75rem; margin: 0 0 .25rem; letter-spacing: -.01em; }
 h2 { font-size: 1.15rem; margin: 2.5rem 0 .75rem; }
 p.period { color: var(--soft); margin: 0 0 2rem; }
-dl.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(9rem, 1fr)); gap: 1rem;
-  margin: 0; }
+dl.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(10.5rem, 1fr));
+  gap: 1rem; margin: 0; }
 dl.figures div { background: var(--card); border: 1px solid var(--line); border-radius: .6rem;
   padding: .9rem 1rem; display: flex; flex-direction: column-reverse; }
 dl.figures dt { color: var(--soft); font-size: .85rem; }
@@ -38,11 +38,14 @@ dl.figures dd { margin: 0; font-size: 1.5rem; font-weight: 600;
   background: var(--card); }
 .scroll:focus-visible { outline: 3px solid var(--water); }
 table { border-collapse: collapse; width: 100%; font-size: .9rem; }
-caption { text-align: left; padding: .8rem 1rem; color: var(--soft); }
-th, td { padding: .55rem 1rem; text-align: left; vertical-align: top;
+caption { text-align: left; padding: .8rem; color: var(--soft); }
+th, td { padding: .55rem .8rem; text-align: left; vertical-align: top;
   border-top: 1px solid var(--line); }
+thead td { border-top: 0; }
 thead th { border-top: 0; color: var(--soft); font-weight: 600; white-space: nowrap; }
-tbody th { font-weight: 600; overflow-wrap: anywhere; }
+tbody th { font-weight: 600; min-width: 10rem; max-width: 22rem; overflow-wrap: break-word; }
+td small { overflow-wrap: anywhere; }
+td.bar { width: 50%; vertical-align: middle; }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 small { color: var(--soft); display: block; font-weight: 400; }
 .unknown, .found { color: var(--warn); font-weight: 600; }
@@ -50,6 +53,7 @@ p.notice { border-left: .3rem solid var(--warn); background: var(--card); margin
   padding: .8rem 1rem; }
 meter { width: 100%; height: .8rem; }
 footer { margin-top: 3rem; color: var(--soft); font-size: .85rem; }
+@media (max-width: 40rem) { main { padding: 1.5rem 1rem 3rem; } .bar { display: none; } }
 @media print { body { background: none; } .scroll { overflow: visible; } }
 """
 
@@ -118,14 +122,15 @@ def _services(entries: Sequence[Entry]) -> str:
     most = max(calls.values())
     rows = "".join(
         f'<tr><th scope="row">{_host(by_host[host])}</th>'
-        f'<td><meter min="0" max="{most}" value="{count}" aria-hidden="true"></meter></td>'
+        f'<td class="bar"><meter min="0" max="{most}" value="{count}" aria-hidden="true"></meter>'
+        "</td>"
         f'<td class="number">{count:,}</td></tr>'
         for host, count in calls.most_common(20)
     )
     return (
         '<h2>Services by calls</h2><div class="scroll" tabindex="0" role="region" '
         'aria-label="Services by calls"><table>'
-        '<thead><tr><th scope="col">Service</th><td></td>'
+        '<thead><tr><th scope="col">Service</th><td class="bar"></td>'
         f'<th scope="col" class="number">Calls</th></tr></thead><tbody>{rows}</tbody></table></div>'
     )
 
@@ -155,6 +160,8 @@ def _findings(entries: Sequence[Entry]) -> str:
 
 
 def _table(entries: Sequence[Entry]) -> str:
+    if not entries:
+        return ""
     columns = ("Service", "Application", "Model", "Found")
     numbers = ("Calls", "Refused", "Input tokens", "Output tokens", "US dollars", "Last seen")
     head = "".join(f'<th scope="col">{name}</th>' for name in columns)
@@ -196,7 +203,8 @@ def _row(entry: Entry) -> str:
 def _host(entry: Entry) -> str:
     category = escape(entry.category.replace("_", " "))
     if entry.known:
-        return f"{escape(entry.host)}<small>{escape(entry.provider or '')} · {category}</small>"
+        provider = f"{escape(entry.provider)} · " if entry.provider else ""
+        return f"{escape(entry.host)}<small>{provider}{category}</small>"
     return f'{escape(entry.host)}<small class="unknown">not in the catalogue · {category}</small>'
 
 
