@@ -124,3 +124,19 @@ def test_what_lies_behind_too_many_candidates_is_reported_as_not_judged() -> Non
 def test_an_address_of_a_documentation_domain_is_found_with_little_weight() -> None:
     documented, real = BOTH.scan("write to bob@example.org or bob@penstock.dev")
     assert documented.score < 0.4 < real.score
+
+
+def test_a_password_that_looks_like_an_address_is_taken_whole() -> None:
+    """What stands before the @ of an address is as much of a secret as what looks like mail."""
+    text = "postgres://app:Xy7!kQ2mZ9vW3@db.example.com/app"
+    detectors = Detectors(["secret", "pii"])
+    (finding,) = detectors.scan(text)
+    assert text[finding.start : finding.end] == "Xy7!kQ2mZ9vW3"
+
+
+def test_what_stands_beside_a_better_finding_of_one_value_stays_found() -> None:
+    """A token in the middle of a password: all of the password is replaced."""
+    token = "ghp_" + "a1B2c3" * 6
+    text = f"password = 'Xy7kQ2mZ9-{token}-mZ9vW3Xy7'"
+    covered = [text[f.start : f.end] for f in Detectors(["secret"]).scan(text)]
+    assert "".join(covered) == text.partition("'")[2].rstrip("'")

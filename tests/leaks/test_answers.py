@@ -8,7 +8,7 @@ import pytest
 
 from tests.leaks.dialect import AFTER, Dialect
 from tests.leaks.probing import DIALECTS, Probe, in_pieces, whole
-from tests.leaks.values import SHORT, github_token, json_web_token, leaked
+from tests.leaks.values import SHORT, github_token, json_web_token, leaked, password
 
 KINDS = [(dialect, kind) for dialect in DIALECTS for kind in dialect.kinds]
 kinds = pytest.mark.parametrize(
@@ -96,6 +96,25 @@ def test_a_long_token_byte_by_byte(probe: Probe, dialect: Dialect, kind: str, si
     assert leaked(token, said) is None and leaked(token, everything(body)) is None
     assert said.startswith("Use ") and " now. Then rest for a while." in said
     assert dialect.read("text", body, True).endswith(AFTER)
+
+
+# Longer than what once was read of a value, and than what is held of a stream.
+@kinds
+@pytest.mark.parametrize("streamed", [False, True], ids=["plain", "streamed"])
+@pytest.mark.parametrize("size", [LONG, pytest.param(40_000, marks=pytest.mark.slow)])
+def test_a_long_password(
+    probe: Probe, dialect: Dialect, kind: str, streamed: bool, size: int
+) -> None:
+    """What is found by its name is taken to its end, in quotes and bare."""
+    value = password(size)
+    text = f"Set password = '{value}', PASSWORD={value} now. Then rest for a while."
+    text = in_json(kind, text)
+    pieces = [text[at : at + 500] for at in range(0, len(text), 500)]
+    given = in_pieces(dialect, kind, pieces) if streamed else whole(dialect, kind, text)
+    body = probe.ask(dialect, streamed, given)
+    said = spoken(dialect, kind, body, streamed)
+    assert leaked(value, said) is None and leaked(value, everything(body)) is None
+    assert said.startswith("Set password = ") and " now. Then rest for a while." in said
 
 
 @kinds

@@ -6,7 +6,7 @@ import pytest
 
 from tests.leaks.dialect import PLACES, Dialect
 from tests.leaks.probing import DIALECTS, Probe, in_pieces, whole
-from tests.leaks.values import SHORT, json_web_token, leaked
+from tests.leaks.values import SHORT, json_web_token, leaked, password, private_key
 
 streamed = pytest.mark.parametrize("streamed", [False, True], ids=["plain", "streamed"])
 dialects = pytest.mark.parametrize("dialect", DIALECTS, ids=[one.name for one in DIALECTS])
@@ -40,6 +40,28 @@ def test_a_long_token_does_not_arrive(probe: Probe, dialect: Dialect, place: str
     for size in (257 + 344, 10_000):
         token = json_web_token(size)
         assert leaked(token, ask(probe, dialect, False, {place: f"Use {token} now."})) is None
+
+
+@dialects
+@pytest.mark.parametrize("size", [1023, 1025, 100_000])
+def test_a_long_password_does_not_arrive(probe: Probe, dialect: Dialect, size: int) -> None:
+    """In quotes, bare, in an address, as a bearer token: whatever its length."""
+    values = [password(size) for _ in range(4)]
+    text = (
+        f"password = '{values[0]}' DB_PASSWORD={values[1]} postgres://user:{values[2]}@db.org "
+        f"Authorization: Bearer {values[3]} now."
+    )
+    sent = ask(probe, dialect, False, dict.fromkeys(("user", "tool_result"), text))
+    assert [leaked(value, sent) for value in values] == [None] * 4
+    assert sent.count(" now.") == 2
+
+
+@dialects
+def test_a_long_private_key_does_not_arrive(probe: Probe, dialect: Dialect) -> None:
+    """Longer than any real one."""
+    value = private_key(lines_of=1000)
+    sent = ask(probe, dialect, False, {"tool_result": f"It is\n{value}\nindeed."})
+    assert leaked(value.replace("\n", "\\n"), sent) is None
 
 
 @streamed

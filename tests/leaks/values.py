@@ -56,9 +56,14 @@ def json_web_token(characters: int) -> str:
     return f"{header}.{payload}.{_some(_LETTERS + '-_', 342)}"
 
 
-def private_key() -> str:
+def password(characters: int) -> str:
+    """What only the name before it makes a secret."""
+    return _some(_LETTERS, characters)
+
+
+def private_key(lines_of: int = 12) -> str:
     """A key in PEM: several lines, so that inside JSON it has to be escaped."""
-    lines = (_some(_LETTERS + "+/", 64) for _ in range(12))
+    lines = (_some(_LETTERS + "+/", 64) for _ in range(lines_of))
     return "\n".join(
         ["-----BEGIN RSA PRIVATE KEY-----", *lines, "-----END RSA PRIVATE KEY-----", ""]
     ).strip()

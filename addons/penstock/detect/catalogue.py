@@ -11,8 +11,10 @@ from penstock.detect.hidden import hidden_probes
 from penstock.detect.identity import identity_probes
 from penstock.detect.keys import key_probes
 from penstock.detect.links import link_probes
+from penstock.detect.mnemonic import mnemonic_probes
 from penstock.detect.model import model_probes
 from penstock.detect.phrases import phrase_probes
+from penstock.detect.positions import position_probes
 from penstock.detect.probe import Probe
 from penstock.detect.rules import load, load_phrases
 from penstock.detect.tokens import token_probe
@@ -30,6 +32,8 @@ def all_probes() -> tuple[Probe, ...]:
         *(token_probe(rule, number) for number, rule in enumerate(tokens)),
         *url_probes(),
         *credential_probes(contextual),
+        *position_probes(),
+        *mnemonic_probes(),
         *contact_probes(),
         *account_probes(),
         *identity_probes(),

@@ -1,7 +1,6 @@
 """Generic credentials: a telling name, an assignment, and a value that looks like a secret.
 
-One probe finds the names; the value is read by hand, because quoting differs by language
-(Go, YAML, XML attributes, command lines, SQL, prose). The value model decides; a vendor's
+One probe finds the names, ``assigned`` reads the value. The value model decides; a vendor's
 name nearby with the vendor's shape makes the finding specific.
 """
 
@@ -13,6 +12,7 @@ from collections.abc import Iterator, Sequence
 
 import re2
 
+from penstock.detect.assigned import LIVE_VALUE, ValueReader
 from penstock.detect.names import (
     KEY_WORDS,
     NAME_CHARACTERS_MAX,
@@ -26,7 +26,6 @@ from penstock.detect.randomness import classes, entropy, word_share
 from penstock.detect.rules import ContextRule
 from penstock.detect.values import (
     JUDGED_CHARACTERS_MAX,
-    VALUE_CHARACTERS_MAX,
     Promise,
     identifier,
     placeholder,
@@ -39,11 +38,12 @@ from penstock.exchange import Finding
 CONTEXT_REACH = 64
 # The shortest value of a vendor rule; shorter ones need no look at the vendors.
 SPECIFIC_CHARACTERS_MIN = 12
+# More than the longest: so much of a value is compared with the vendors' shapes.
+SHAPED_CHARACTERS_MAX = 512
 _GENERIC = "secret.generic"
 _CLOSERS = r"(?:\\?[\"'`\])}]|&quot;|</?[a-z]{1,6}>){0,3}"
 _TYPED = r"(?:\s?:\s?|\s)(?:[Ss]tring|str|&str|text|char ?\*)"
 _ASSIGN = r"(?:=>|:=|[!=]==?|=|:|->|\(|,|>| is:?| was| est| ist| es| é|\|\|=?|\?\?=?)"
-_OPENERS = "\"'`"
 
 
 def credential_probes(rules: Sequence[ContextRule]) -> list[Probe]:
@@ -53,13 +53,12 @@ def credential_probes(rules: Sequence[ContextRule]) -> list[Probe]:
     short = [w for w in words if not any(o != w and o in w for o in words)]
     short += sorted({re.escape(w) for rule in rules for w in rule.keywords})
     names = f"(?i:{'|'.join(short)}|identified)"
-    reversed_ = rf"[\"']([^\"'\s]{{4,200}})[\"']\s?[!=]==?\s?[0-9A-Za-z_.]{{0,40}}{names}"
+    behind = rf"[\"']\s?[!=]==?\s?[0-9A-Za-z_.]*{names}"
+    reversed_ = rf"[\"']([^\"'\s]{{4,}}){behind}"
     finder = _Finder(names, reversed_, rules)
     specific = sorted({f"secret.{rule.id}" for rule in rules})
     types = ("secret.api_key", "secret.credential", "secret.password", *specific)
-    live = (
-        rf"{names}(?:{_LIVE_JOIN}|{_SQL_JOIN})(?:\\?[\"'`]|&quot;|[@({{ ]){{0,3}}[^\s\"'`]{{0,256}}"
-    )
+    live = rf"{names}(?:{_LIVE_JOIN}|{_SQL_JOIN}){LIVE_VALUE}"
     return [
         Probe(_GENERIC, types, names, finder.forward, "words", live=live),
         Probe(
@@ -89,6 +88,7 @@ class _Finder:
 
     def forward(self, view: View) -> Iterator[Finding]:
         text = view.text
+        values = ValueReader(text)
         done = 0  # where the last value that was found ends
         judged = 0  # where the last value that was looked at ends
         for start, word_end, _, _ in view.spans(self._names):
@@ -99,7 +99,7 @@ class _Finder:
                 continue
             begin = _name_start(text, start)
             operator = _operator(text, begin, start, joined)
-            place = read_value(text, joined.end()) if operator else None
+            place = values.read(joined.end()) if operator else None
             if place is None:
                 continue
             low, high, quoted = place
@@ -124,7 +124,7 @@ class _Finder:
         self, text: str, begin: int, name_end: int, low: int, high: int, quoted: bool, operator: str
     ) -> Finding | None:
         name = text[begin:name_end]
-        value = text[low:high]
+        value = text[low : min(high, low + SHAPED_CHARACTERS_MAX)]
         promise = "password" if operator == "sql" else promise_of(name)
         if operator != "sql" and about_something_else(name):
             return None
@@ -171,10 +171,18 @@ class _Finder:
         return None
 
 
-# What stands between a name's word and its value. Bounded: at most some 90 characters.
+# A name and a value that each have a name: {"name": "DB_PASSWORD", "value": …}, variable "x" {
+# default = … }, key="x" value=…, "x": {"value": …}.
+_PAIR = (
+    r"\\?[\"']?(?:\s?[:=]?\s?\{|,|\s)\s{0,40}(?:(?:type|description|sensitive|nullable)\s{0,20}="
+    r"[^\n]{0,200}\n\s{0,40}){0,4}\\?[\"']?(?:[Vv]alue|default)\\?[\"']?\s{0,20}[:=]\s{0,3}"
+)
+# What stands between a name's word and its value: the rest of the name, and the blanks that
+# line values up in a column. Bounded: at most some 180 characters.
 _JOIN = (
-    rf"(?P<rest>[0-9A-Za-z_.\]-]{{0,40}}+)(?:{_CLOSERS}[ \t]{{0,4}}(?:{_TYPED}[ \t]{{0,3}})?"
-    rf"(?P<sign>{_ASSIGN})[ \t]{{0,6}}|[ \t]{{1,4}}(?P<quote>\\?[\"'])|(?P<gap> {{1,3}}))"
+    rf"(?P<rest>[0-9A-Za-z_.\]-]{{0,{NAME_CHARACTERS_MAX}}}+)(?:(?P<pair>{_PAIR})"
+    rf"|{_CLOSERS}[ \t]{{0,40}}(?:{_TYPED}[ \t]{{0,3}})?(?P<sign>{_ASSIGN})[ \t]{{0,40}}"
+    rf"|[ \t]{{1,4}}(?P<quote>\\?[\"'])|(?P<gap> {{1,3}}))"
 )
 # The same as RE2 reads it: no names, no possessive counts.
 _LIVE_JOIN = re.sub(r"\?P<[a-z]+>", "?:", _JOIN).replace("}+", "}")
@@ -186,6 +194,8 @@ def _operator(text: str, begin: int, start: int, joined: re.Match[str]) -> str:
     """What joins name and value: ``sql``, ``flag``, ``space``, ``(``, ``,``, ``=``, or nothing."""
     if joined["sql"]:
         return "sql" if text[start : start + 10].lower() == "identified" else ""
+    if joined["pair"]:
+        return "="
     if joined["sign"]:
         return joined["sign"][0] if joined["sign"][0] in "(," else "="
     line = text[max(0, begin - _SQL_REACH) : begin].lower()
@@ -226,57 +236,3 @@ def _config(text: str, name_end: int, low: int) -> bool:
     if "==" in middle or "(" in middle:
         return False
     return not (" = " in middle or "= " in middle)
-
-
-def read_value(text: str, at: int) -> tuple[int, int, bool] | None:
-    """The value that starts at ``at``: (start, end, stood in quotes), None when there is none."""
-    limit = min(len(text), at + 8)
-    while at < limit and (
-        text[at] in " \t@(" or (text[at] == "{" and text[at + 1 : at + 2] in ("'", '"'))
-    ):
-        at += 1
-    if at and text[at - 1] in _OPENERS:
-        at -= 1  # the pattern ended with the opening quote
-    if at > 1 and text[at - 1] == "\\" and text[at : at + 1] in ("'", '"'):
-        at -= 1
-    if text.startswith("&quot;", at):
-        return _until(text, at + 6, "&quot;")
-    if text.startswith('\\"', at) or text.startswith("\\'", at):
-        return _until(text, at + 2, text[at : at + 2])
-    if text[at : at + 2] in ('b"', "b'", 'r"', "r'", 'f"', "f'", 'u"', "u'"):
-        at += 1
-    for triple in ('"""', "'''"):
-        if text.startswith(triple, at):
-            return _until(text, at + 3, triple)
-    if at < len(text) and text[at] in _OPENERS:
-        return _until(text, at + 1, text[at])
-    return _bare(text, at)
-
-
-def _until(text: str, low: int, close: str) -> tuple[int, int, bool] | None:
-    high = text.find(close, low, low + VALUE_CHARACTERS_MAX)
-    line = text.find("\n", low, high if high >= 0 else low + VALUE_CHARACTERS_MAX)
-    if high < 0 or 0 <= line < high:
-        high = line if line >= 0 else min(len(text), low + VALUE_CHARACTERS_MAX)
-    while high > low and text[high - 1] in "\\\r ":
-        high -= 1
-    while low < high and text[low] == " ":
-        low += 1
-    return (low, high, True) if high > low else None
-
-
-def _bare(text: str, low: int) -> tuple[int, int, bool] | None:
-    """An unquoted value ends at white space, a quote, a separator or a closing bracket."""
-    high = low
-    limit = min(len(text), low + VALUE_CHARACTERS_MAX)
-    while (
-        high < limit
-        and text[high] not in " \t\r\n\"'`<>;,|\\"
-        and not (text[high] == "&" and text.find("=", high, high + 40) > 0)
-    ):
-        high += 1
-    if high < len(text) and text[high] in "([":
-        return None
-    while high > low and text[high - 1] in ").]}:":
-        high -= 1
-    return (low, high, False) if high > low else None

@@ -11,6 +11,7 @@ import base64
 import json
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 
 from penstock.detect.probe import Probe
 from penstock.detect.randomness import classes, entropy, word_share
@@ -18,7 +19,8 @@ from penstock.detect.tokens import free_on_the_left
 from penstock.detect.view import Pattern, View
 from penstock.exchange import Finding
 
-# The longest private key worth the name: RSA 16384 in PEM is 13 KB.
+# RSA 16384 in PEM is 13 KB. So far away the END line of a key may stand whatever is in between;
+# behind it a key goes on while nothing stands there that is in no key.
 KEY_CHARACTERS_MAX = 24_000
 _LABEL = r"(?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?"
 _BEGIN = r"-----BEGIN " + _LABEL + r"-----"
@@ -35,12 +37,17 @@ _LIVE_KEY = (
 _KEY_RUN = re.compile(r"[0-9A-Za-z+/=_:,;. \t\r\n\\\"'`*#>|()\[\]$&-]*")
 _BASE64_RUN = re.compile(r"[0-9A-Za-z+/=]{20,}")
 _OTHER_BLOCK = re.compile(r"-----BEGIN (?![A-Z0-9 ]{0,40}PRIVATE)")
-_TYPE = "secret.private_key"
+PRIVATE_KEY = _TYPE = "secret.private_key"
+END_LINE = re.compile(r"-----END [^-\n]{0,60}-----")
 _SEGMENT = "[0-9A-Za-z_-]"
 _JWT = rf"eyJ{_SEGMENT}{{8,}}\.ey{_SEGMENT}{{6,}}(?:\.{_SEGMENT}*)?"
 _JWE = (
-    rf"eyJ{_SEGMENT}{{20,}}\.{_SEGMENT}*\.{_SEGMENT}{{16,24}}\.{_SEGMENT}{{16,}}\.{_SEGMENT}{{22}}"
+    rf"eyJ{_SEGMENT}{{20,}}\.{_SEGMENT}*\.{_SEGMENT}{{16,24}}\.{_SEGMENT}{{16,}}"
+    rf"(?:\.{_SEGMENT}{{22}})?"
 )
+# The text ends in its header: certificates can make that long (RFC 7515, x5c).
+_CUT_TOKEN = rf"eyJ{_SEGMENT}{{1000,}}\z"
+CUT_CHARACTERS_MIN = 8192
 # PEM wraps at 64 characters, OpenSSH at 70. A lone line of exactly that length is key
 # material; MIME (76) and hashes in lock files (hex, 44, 88 characters) have other lengths.
 _LINE = r"(?:^|[\s\"'`])([0-9A-Za-z+/]{64}|[0-9A-Za-z+/]{70})(?:$|[\s\"'`\\])"
@@ -56,6 +63,7 @@ def key_probes() -> list[Probe]:
         Probe(_TYPE + "_end", (_TYPE,), _PRIVATE_TAIL, _find_tails, live=""),
         Probe("secret.jwt", ("secret.jwt",), _JWT, _find_jwt),
         Probe("secret.jwe", ("secret.jwt",), _JWE, _find_jwe),
+        Probe("secret.jwt_cut", ("secret.jwt",), _CUT_TOKEN, _find_cut_token, live=""),
         Probe(
             "secret.key_material",
             ("secret.key_material",),
@@ -71,15 +79,17 @@ _begin = Pattern(f"{_BEGIN}|{_SSH2}|{_PUTTY}")
 _tail = Pattern(_PRIVATE_TAIL)
 _jwt = Pattern(_JWT)
 _jwe = Pattern(_JWE)
+_cut_token = Pattern(_CUT_TOKEN)
 _line = Pattern(_LINE)
 
 
 def _find_private_keys(view: View) -> Iterator[Finding]:
     done = -1
-    for start, end, _, _ in view.spans(_begin):
+    begins = [(start, end) for start, end, _, _ in view.spans(_begin)]
+    for (start, end), (following, _) in pairwise([*begins, (len(view.text), 0)]):
         if start < done:
             continue
-        stop = _key_end(view.text, end)
+        stop = _key_end(view.text, end, following)
         if not view.text[end:].strip():
             yield Finding(_TYPE, start, end, 0.6, _TYPE)  # the key follows elsewhere
         elif _holds_key(view.text[end:stop]):
@@ -93,17 +103,28 @@ def _holds_key(body: str) -> bool:
     return any(word_share(run) <= 0.4 and entropy(run) >= 3.0 for run in runs)
 
 
-def _key_end(text: str, body: int) -> int:
-    """Where the key that starts its body at ``body`` ends: its END line, or its last line."""
-    limit = min(len(text), body + KEY_CHARACTERS_MAX)
-    following = text.find("-----BEGIN ", body, limit)
-    limit = following if following >= 0 else limit
-    mark = text.find(_END_MARK, body, limit)
+def _key_end(text: str, body: int, following: int) -> int:
+    """Where the key that starts its body at ``body`` ends: its END line, or its last line.
+
+    ``following`` is where the next private key begins: so no character is read twice.
+    """
+    other = text.find("-----BEGIN ", body, following)
+    limit = other if other >= 0 else following
+    run = _KEY_RUN.match(text, body, limit)
+    stop = run.end() if run else body
+    mark = text.find(_END_MARK, body, min(limit, max(stop, body + KEY_CHARACTERS_MAX)))
     if mark >= 0:
         close = text.find("-----", mark + len(_END_MARK), mark + 80)
         return close + 5 if close >= 0 else mark
-    run = _KEY_RUN.match(text, body, limit)
-    return len(text[: run.end()].rstrip()) if run else body
+    while stop > body and text[stop - 1].isspace():
+        stop -= 1
+    return stop
+
+
+def in_a_key(text: str) -> int:
+    """Up to where the text holds nothing that stands in no key."""
+    run = _KEY_RUN.match(text)
+    return run.end() if run else 0
 
 
 def _find_tails(view: View) -> Iterator[Finding]:
@@ -126,6 +147,14 @@ def _find_jwe(view: View) -> Iterator[Finding]:
         header = _json_segment(view.text[start:end].split(".")[0])
         if header is not None and "enc" in header:
             yield Finding("secret.jwt", start, end, 1.0, "secret.jwe")
+
+
+def _find_cut_token(view: View) -> Iterator[Finding]:
+    for start, end, _, _ in view.spans(_cut_token):
+        if end - start >= CUT_CHARACTERS_MIN and free_on_the_left(view.text, start):
+            begun = base64.urlsafe_b64decode(view.text[start : start + CUT_CHARACTERS_MIN])
+            if b'"alg"' in begun or b'"enc"' in begun or b'"x5c"' in begun:
+                yield Finding("secret.jwt", start, end, 0.7, "secret.jwt_cut")
 
 
 def _json_segment(segment: str) -> dict[str, object] | None:

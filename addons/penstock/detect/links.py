@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterator
 from urllib.parse import unquote, unquote_plus
 
-from penstock.detect.normalise import decoded_run
+from penstock.detect.encoded import decoded_run
 from penstock.detect.probe import Probe
 from penstock.detect.randomness import entropy
 from penstock.detect.view import Pattern, View

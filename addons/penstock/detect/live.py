@@ -48,6 +48,8 @@ class LivePattern:
         self._all = _compiled(_any({live(source) for source in openings}))
         others = {live(source) for source in openings if source not in opened}
         self._others = _compiled(f"{_any(others)}\\z")
+        endless = {live(source) for source in _waiting_for_an_end(probes)}
+        self._endless = _compiled(f"{_any(endless)}\\z") if endless else None
         self.start("The first text fills the automaton: key=12, a@b.c, https://d.e/f")
 
     def start(self, text: str) -> int:
@@ -55,6 +57,15 @@ class LivePattern:
         data = text.encode("utf-8", "surrogatepass")
         at = self._start(data)
         return at if len(data) == len(text) else len(data[:at].decode("utf-8", "surrogatepass"))
+
+    def unending(self, text: str) -> int:
+        """From where ``text``, longer than may be held, may be a match that only its end would
+        show; ``len(text)`` for nowhere."""
+        if self._endless is None:
+            return len(text)
+        data = text.encode("utf-8", "surrogatepass")
+        found = self._endless.search(data)
+        return len(data[: found.start()].decode("utf-8", "surrogatepass")) if found else len(text)
 
     def _start(self, data: bytes) -> int:
         if self._all.fullmatch(data) is not None:
@@ -71,6 +82,19 @@ class LivePattern:
                 return at
             at += 1
         return at
+
+
+# What our own detectors find is known by its beginning; what a policy's own pattern or a
+# construct of Markdown holds is known when it closes.
+_KNOWN_BY_ITS_BEGINNING = ("secret.", "pii.")
+
+
+def _waiting_for_an_end(probes: Sequence[Probe]) -> set[str]:
+    return {
+        probe.pattern if probe.live is None else probe.live
+        for probe in probes
+        if probe.live != "" and not probe.types[0].startswith(_KNOWN_BY_ITS_BEGINNING)
+    } - {""}
 
 
 def _any(sources: set[str]) -> str:

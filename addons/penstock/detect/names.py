@@ -20,8 +20,9 @@ NAME_WORD_SHARE_MIN = 0.4
 PASSWORD_WORDS = (
     "password", "passwords", "passwd", "passwrd", "pwd", "pass", "pw", "passphrase", "passcode",
     "passin", "passout", "passwort", "psswrd", "psword", "paswrd", "paswd", "pswd", "userpwd",
-    "securestring", "비번", "비밀번호", "암호", "пароль", "contraseña", "clave", "senha", "mdp",
-    "kennwort", "parola", "hasło", "wachtwoord", "密码", "口令", "パスワード", "şifre", "lösenord",
+    "psk", "비번", "비밀번호", "암호", "пароль", "contraseña", "clave", "senha", "mdp",
+    "securestring", "kennwort", "parola", "hasło", "wachtwoord", "密码", "口令",
+    "パスワード", "şifre", "lösenord",
 )  # fmt: skip
 # Short ones mean other things in the middle of a name: pass_through, pw_gecos.
 _LONG_PASSWORD_WORDS = tuple(word for word in PASSWORD_WORDS if word not in ("pass", "pw", "clave"))

@@ -7,43 +7,36 @@ size and number, also where gzip packed it; nothing is interpreted.
 
 from __future__ import annotations
 
-import base64
 import re
 import unicodedata
-import zlib
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 import re2
 
-from penstock.detect.reading import RUN_CHARACTERS_MAX, RUNS_MAX, Decoded, Places
+from penstock.detect.encoded import encoded_runs
+from penstock.detect.reading import RUNS_MAX, Decoded, Places
 from penstock.detect.spelling import respelt
 from penstock.detect.view import View
 
 # base64 inside base64, percent inside JSON: two levels are seen in practice.
 DEPTH_MAX = 2
-# Shorter runs are words.
-RUN_CHARACTERS_MIN = 24
 # Windows of odd characters, before they are read as one.
 WINDOWS_MAX = 64
-# How far around an invisible or look-alike character a hidden value may reach.
+# How far around an invisible or look-alike character a hidden value may reach; and how far to
+# either side a value goes on that nothing breaks. What is longer counts as not judged.
 MASK_REACH = 400
+UNBROKEN_REACH = 256 * 1024
 # Of a long text so much is folded at a time: some 0.3 ms.
 PIECE_CHARACTERS = 64 * 1024
 # Characters to be replaced one by one, each in a thirtieth of the time a look at all takes.
 REPLACED_MAX = 24
-GZIP = b"\x1f\x8b"
-# Decoded bytes must read as text: this share of printable characters.
-PRINTABLE_SHARE_MIN = 0.95
-
-_RUN = re2.compile(rb"[0-9A-Za-z+/_-]{24,}={0,2}")
 _PERCENT = re.compile(r"%[0-9A-Fa-f]{2}")
 _PERCENT_RUN = re.compile(r"(?:%[0-9A-Fa-f]{2})+")
 _ESCAPED = re.compile(r"\\u[0-9A-Fa-f]{4}")
-# How far a piece with an escape in it reaches to either side, at most.
-PIECE_REACH = 4000
-_PIECE_ENDS = frozenset(" \t\r\n\"'<>")
+_PIECE_ENDS = " \t\r\n\"'<>"
+_WHITE = " \t\r\n"
 _ESCAPE = re.compile(r"\\u([0-9A-Fa-f]{4})|\\([nrtbf\"\\/])")
 _INVISIBLE = (
     "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e"
@@ -82,8 +75,7 @@ def readings(view: View, unmasked: bool = False) -> Iterator[Decoded]:
     text = view.text
     if not (unmasked or view.ascii) and _PERHAPS_ODD.search(view.beyond) and _ODD.search(view.data):
         yield from _masked(view)
-    if view.has_run(RUN_CHARACTERS_MIN):
-        yield from _runs(view)
+    yield from encoded_runs(view)
     if "%" in text:
         yield from _pieces(view, _PERCENT, _unpercent)
     if "\\u" in text:
@@ -97,11 +89,15 @@ def _masked(view: View) -> Iterator[Decoded]:
     windows: list[tuple[int, int]] = []
     for match in _ODD.finditer(view.data):
         at = view.index(match.start())
-        if windows and at - MASK_REACH <= high:
-            high = at + MASK_REACH
+        if windows and at + MASK_REACH <= high:
+            continue
+        begin, end = _unbroken(view, at, high, _WHITE)
+        begin = min(begin, max(0, at - MASK_REACH))
+        if windows and begin <= high:
+            high = max(end, at + MASK_REACH)
             windows[-1] = (low, high)
         else:
-            low, high = max(0, at - MASK_REACH), at + MASK_REACH
+            low, high = begin, max(end, at + MASK_REACH)
             windows.append((low, high))
             if len(windows) > WINDOWS_MAX:
                 windows = [(0, len(view.text))]
@@ -167,92 +163,34 @@ def _folded(char: str) -> str:
     return "".join(_folded(inner) for inner in plain)
 
 
-def _runs(view: View) -> Iterator[Decoded]:
-    data = view.data
-    count = 0
-    for match in _RUN.finditer(data):
-        low, high = match.span()
-        if high - low > RUN_CHARACTERS_MAX:
-            continue
-        plain = _from_hex(data[low:high]) or _from_base64(data[low:high])
-        if plain is None:
-            continue
-        start = view.index(low)
-        count += 1
-        if count > RUNS_MAX:
-            view.leave(start)
-            return
-        yield Decoded(plain, (start, start + high - low))
-
-
-def decoded_run(run: str) -> str | None:
-    """What a run of letters and digits says in hexadecimal or base64; None when it is no text."""
-    data = run.encode()
-    return _from_hex(data.rstrip(b"=")) or _from_base64(data)
-
-
-def _from_hex(run: bytes) -> str | None:
-    if len(run) % 2 or not _HEX.fullmatch(run):
-        return None
-    return _readable(bytes.fromhex(run.decode()))
-
-
-_HEX = re.compile(rb"(?:[0-9a-f]+|[0-9A-F]+)")
-
-
-def _from_base64(run: bytes) -> str | None:
-    body = run.rstrip(b"=").replace(b"-", b"+").replace(b"_", b"/")
-    if len(body) % 4 == 1:
-        body = body[:-1]
-    try:
-        raw = base64.b64decode(body + b"=" * (-len(body) % 4))
-        return _readable(_inflated(raw) if raw[:2] == GZIP else raw)
-    except (ValueError, zlib.error):
-        return None
-
-
-def _inflated(raw: bytes) -> bytes:
-    """The beginning of what gzip packed (RFC 1952), as far as a run is looked into."""
-    plain = zlib.decompressobj(wbits=31).decompress(raw, RUN_CHARACTERS_MAX)
-    return plain.decode("utf-8", "ignore").encode()  # the cut may split a character
-
-
-def _readable(raw: bytes) -> str | None:
-    """The bytes as text when they are text."""
-    try:
-        text = raw.decode("utf-8")
-    except UnicodeDecodeError:
-        return None
-    if len(text) < 8:
-        return None
-    words = text.translate(_NO_BREAKS)
-    if words.isprintable():
-        return text
-    odd = sum(not char.isprintable() for char in words)
-    return text if len(text) - odd >= PRINTABLE_SHARE_MIN * len(text) else None
-
-
-_NO_BREAKS = str.maketrans("", "", "\r\n\t")
-
-
 def _pieces(view: View, pattern: re.Pattern[str], decode: _Decode) -> Iterator[Decoded]:
     """The unbroken pieces of text around each escape, decoded."""
     text = view.text
     match = pattern.search(text)
+    high = 0  # where the last piece ends
     for count in range(RUNS_MAX + 1):
         if match is None:
             return
         if count == RUNS_MAX:
             view.leave(match.start())
             return
-        low, high = match.span()
-        floor, ceiling = max(0, low - PIECE_REACH), min(len(text), high + PIECE_REACH)
-        while low > floor and text[low - 1] not in _PIECE_ENDS:
-            low -= 1
-        while high < ceiling and text[high] not in _PIECE_ENDS:
-            high += 1
+        low, high = _unbroken(view, match.start(), high, _PIECE_ENDS)
         yield decode(text[low:high], low)
         match = pattern.search(text, high)
+
+
+def _unbroken(view: View, at: int, floor: int, ends: str) -> tuple[int, int]:
+    """The piece around ``at`` that holds none of ``ends``, looked for from ``floor`` on."""
+    text = view.text
+    floor, ceiling = max(floor, at - UNBROKEN_REACH), min(len(text), at + UNBROKEN_REACH)
+    low = max(floor, *(text.rfind(end, floor, at) + 1 for end in ends))
+    after = _UNTIL[ends].search(text, at, ceiling)
+    if after is None and ceiling < len(text):
+        view.leave(ceiling)
+    return low, after.start() if after else ceiling
+
+
+_UNTIL = {ends: re.compile(f"[{ends}]") for ends in (_PIECE_ENDS, _WHITE)}
 
 
 def _unpercent(piece: str, base: int) -> Decoded:
@@ -280,20 +218,21 @@ def _unescape(piece: str, base: int) -> Decoded:
 
 def _mapped(piece: str, base: int, pattern: re.Pattern[str], plain: _Plain) -> Decoded:
     characters: list[str] = []
-    origin: list[int] = []
+    places = Places()
     at = 0
     for match in pattern.finditer(piece):
         characters.append(piece[at : match.start()])
-        origin += range(base + at, base + match.start())
+        if match.start() > at:
+            places.add(base + at, match.start() - at)
         at = match.start()
         for char, width in plain(match):
             characters.append(char)
-            origin.append(base + at)
+            places.add(base + at, len(char))
             at += width
         at = match.end()
     characters.append(piece[at:])
-    origin += range(base + at, base + len(piece) + 1)
-    return Decoded("".join(characters), (base, base + len(piece)), origin)
+    places.add(base + at, len(piece) + 1 - at)
+    return Decoded("".join(characters), (base, base + len(piece)), places)
 
 
 _Decode = Callable[[str, int], Decoded]

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from penstock.exchange import UNSCANNABLE, Finding
 
+# Shorter pieces beside a better finding are separators, or say nothing.
+PIECE_CHARACTERS_MIN = 8
 # Names that say little: a finding of another type on the same characters is kept instead.
 _GENERAL = frozenset(
     {
@@ -55,13 +58,34 @@ def resolve(found: Iterable[Finding]) -> list[Finding]:
 def _best(found: list[Finding]) -> list[Finding]:
     kept: list[Finding] = []  # in order of place
     starts: list[int] = []
-    ranked = sorted(found, key=lambda f: (f.type in _GENERAL, -f.score, f.start - f.end, f.start))
+    ranked = sorted(found, key=_rank)
     for finding in ranked:
-        at = bisect_left(starts, finding.start)
-        if at < len(kept) and kept[at].start < finding.end:
-            continue
-        if at and kept[at - 1].end > finding.start:
-            continue
-        starts.insert(at, finding.start)
-        kept.insert(at, finding)
+        for piece in list(_uncovered(finding, kept, starts)):
+            if piece is not finding and not finding.type.startswith("secret."):
+                continue  # half an address or half an order is none, half a password leaks it
+            at = bisect_left(starts, piece.start)
+            starts.insert(at, piece.start)
+            kept.insert(at, piece)
     return kept
+
+
+def _rank(finding: Finding) -> tuple[object, ...]:
+    """The best first. A known secret comes before what its end looks like: s3cr3t@host.org."""
+    general = finding.type in _GENERAL
+    known = finding.type.startswith("secret.") and not general
+    return general, not known, -finding.score, finding.start - finding.end, finding.start
+
+
+def _uncovered(finding: Finding, kept: list[Finding], starts: list[int]) -> Iterator[Finding]:
+    """The finding where nothing better touches it; else the long pieces of it that stand beside
+    what is better: they are part of a value all the same."""
+    at = bisect_left(starts, finding.start)
+    at -= at > 0 and kept[at - 1].end > finding.start
+    low = finding.start
+    while at < len(kept) and kept[at].start < finding.end:
+        if kept[at].start - low >= PIECE_CHARACTERS_MIN:
+            yield replace(finding, start=low, end=kept[at].start)
+        low = max(low, kept[at].end)
+        at += 1
+    if low == finding.start or finding.end - low >= PIECE_CHARACTERS_MIN:
+        yield replace(finding, start=low) if low > finding.start else finding

@@ -24,7 +24,9 @@ from penstock.exchange import Finding, Zone
 SET_MEMORY_BYTES = 16 * 1024 * 1024
 
 Find = Callable[[View], Iterable[Finding]]
-Group = Literal["literal", "words", "phrases", "digits", "codes", "runs", "short", "always"]
+Group = Literal[
+    "literal", "words", "phrases", "prose", "digits", "codes", "runs", "short", "always"
+]
 
 # What must occur in a text before a group's own set is asked. Every pattern of a group
 # contains its gate (held by a test over the rules' examples).
@@ -37,9 +39,10 @@ GATES: dict[Group, str] = {
 # The gate of "runs": so many characters of base64 in a row. As a pattern it made each state of the
 # first set twenty, one for each length a word may have so far.
 RUN_CHARACTERS = 20
-# The sets of "words" and "phrases" are asked always, but apart: letters of any case would multiply
-# the states of the token formats. "always" probes are in no set and look for themselves. "short"
-# probes look at texts that are one value and nothing else, whatever they hold.
+# The sets of "words", "phrases" and "prose" (runs of any words) are asked always, but apart:
+# letters of any case would multiply the states of the token formats. "always" probes are in no set
+# and look for themselves. "short" probes look at texts that are one value and nothing else,
+# whatever they hold.
 SHORT_CHARACTERS_MAX = 40
 
 
@@ -79,6 +82,7 @@ class ProbeSet:
         self.models = frozenset(probe.name for probe in self._always)
         self._first = tuple(grouped.pop("literal", ()))
         self._words = _Group(grouped.pop("words", ()))
+        self._prose = _Group(grouped.pop("prose", ()))
         phrases = grouped.pop("phrases", ())
         # Apart: two automata of half the size meet fewer new states than one.
         self._phrases = [
@@ -107,6 +111,7 @@ class ProbeSet:
         if models:
             found += self._always
         found += self._words.hits(data)
+        found += self._prose.hits(data)
         if self._short and len(data) <= 4 * SHORT_CHARACTERS_MAX:
             found += self._short
         return found

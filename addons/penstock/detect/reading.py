@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import overload
 
-# Longer runs are files, which only their beginning betrays.
+# Longer runs are read piece by piece.
 RUN_CHARACTERS_MAX = 64 * 1024
 # Readable runs and pieces looked into per text, 50 us each; behind them the text counts as
 # not judged.

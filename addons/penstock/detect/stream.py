@@ -9,20 +9,28 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 from penstock.detect import SELECTIONS_MAX, Detectors
 from penstock.detect.live import LivePattern
+from penstock.detect.overlong import Rest, goes_on
 from penstock.detect.probe import Probe
-from penstock.exchange import Finding, Zone
+from penstock.exchange import UNSCANNABLE, Finding, Zone
 from penstock.wire.channel_text import Replacement, ScanStep
 
 # Text before the held part that detectors read as context (names, vendor words, phones).
 CONTEXT_CHARACTERS = 256
 # The longest text held back: a 16384-bit RSA key in PEM is 13 KB, a JSON web token rarely
-# more than 8 KB. What is still live then is judged as it stands, and if it is a secret,
-# the rest of it is swallowed.
+# more than 8 KB. What is still live then is judged as it stands: of what is found the rest is
+# taken out as it comes, and what waits for its end without one counts as not judged.
 HELD_CHARACTERS_MAX = 32 * 1024
+# The beginning of such a finding, which is kept in mind to see it end.
+FOLDED_CHARACTERS = 2048
+# A run of base64 is let go of in whole units (four characters, hexadecimal two), so that the
+# rest of it can be read.
+_RUN_AT_END = re.compile(r"[0-9A-Za-z+/_-]{24,}\Z")
+RUN_UNIT = 4
 
 # A model scores the context again when that much has been added to it, and at the text's end.
 SCORED_CHARACTERS = 128
@@ -86,8 +94,8 @@ class Scanner:
     """One growing text. Feed pieces; replacements refer to the original text's offsets."""
 
     __slots__ = (
-        "_context", "_detectors", "_held", "_let_go", "_live", "_offset", "_replace", "_scored",
-        "_swallow", "_zone",
+        "_begun", "_context", "_detectors", "_folded", "_held", "_let_go", "_live", "_offset",
+        "_replace", "_rest", "_scored", "_zone",
     )  # fmt: skip
 
     def __init__(self, detectors: Detectors, replace: Replace, zone: Zone) -> None:
@@ -100,7 +108,9 @@ class Scanner:
         self._offset = 0  # absolute offset of the first held character
         self._scored = 0  # absolute offset up to which the models have seen the text
         self._let_go = False  # what left last was still live: too long to be held
-        self._swallow = False  # inside a secret longer than what may be held
+        self._folded = False  # the context is the beginning of what goes on, its middle left out
+        self._rest: Rest | None = None  # inside a secret longer than what may be held
+        self._begun = ""  # what stands for that rest
 
     def feed(self, text: str) -> ScanStep:
         """Take the next piece; say what to replace and up to where text may leave."""
@@ -108,13 +118,14 @@ class Scanner:
             return ScanStep([], self._offset)
         self._held += text
         replacements: list[Replacement] = []
-        if self._swallow:
-            replacements = self._swallowed()
+        if self._rest is not None:
+            replacements = self._taken(self._rest)
+            if self._rest is not None:
+                return ScanStep(replacements, self._offset)
         before = len(self._context)
         if len(self._held) > HELD_CHARACTERS_MAX:
             self._let_go = True
-            whole = self._context + self._held
-            return self._settle(whole, before, len(whole), replacements, True)
+            return self._overflow(replacements)
         if self._let_go:
             live = self._live.start(self._context + self._held) - before
             self._let_go = live < 0
@@ -125,70 +136,113 @@ class Scanner:
         if live <= 0:
             return ScanStep(replacements, self._offset)
         whole = self._context + self._held
-        return self._settle(whole, before, before + live, replacements, False)
+        return self._settle(whole, before + live, replacements)
 
     def finish(self) -> ScanStep:
         """No more text comes: judge what is held as it stands, and let it go."""
-        replacements = self._swallowed() if self._swallow else []
+        replacements = self._taken(self._rest, last=True) if self._rest is not None else []
         whole = self._context + self._held
-        return self._settle(whole, len(self._context), len(whole), replacements, False, True)
+        return self._settle(whole, len(whole), replacements, last=True)
 
     def _settle(
-        self,
-        whole: str,
-        before: int,
-        limit: int,
-        replacements: list[Replacement],
-        full: bool,
-        last: bool = False,
+        self, whole: str, limit: int, replacements: list[Replacement], last: bool = False
     ) -> ScanStep:
+        before = len(self._context)
         scored = last or self._offset + limit - before - self._scored >= SCORED_CHARACTERS
         if limit <= before and not (last and self._scored < self._offset):
             return ScanStep(replacements, self._offset)
-        findings = self._detectors.scan(whole, self._zone, scored)
-        if scored:
-            self._report(findings, whole, before)
+        findings = self._findings(whole, scored)
         for finding in reversed(findings):
             if finding.start < limit < finding.end and not is_verdict(finding):
                 limit = max(before, finding.start)  # it reaches into what is still live
-        base = self._offset - before
-        for finding in findings:
-            end = min(finding.end, limit) if is_verdict(finding) else finding.end
-            start = max(finding.start, before)
-            if start < end <= limit:
-                text = self._replace(finding, whole[finding.start : end])
-                replacements.append(Replacement(base + start, base + end, text))
-        self._swallow = full and bool(findings) and findings[-1].end == len(whole)
-        self._context = whole[max(0, limit - CONTEXT_CHARACTERS) : limit]
-        self._held = whole[limit:]
-        self._offset = base + limit
+        replacements += self._replaced(findings, whole, limit)
+        self._leave(whole, limit, max(0, limit - CONTEXT_CHARACTERS))
+        self._folded = False
         if scored:
             self._scored = self._offset
         return ScanStep(replacements, self._offset)
 
-    def _report(self, findings: list[Finding], whole: str, before: int) -> None:
+    def _findings(self, whole: str, scored: bool) -> list[Finding]:
+        findings = self._detectors.scan(whole, self._zone, scored)
+        if scored:
+            self._report(findings, whole)
+        return findings
+
+    def _replaced(self, findings: list[Finding], whole: str, limit: int) -> list[Replacement]:
+        """The findings up to ``limit``; the rest of one that began in the context is taken out."""
+        before = len(self._context)
+        base = self._offset - before
+        replacements = []
+        for finding in findings:
+            start = max(finding.start, before)
+            if start < finding.end <= limit:
+                text = self._replace(finding, whole[finding.start : finding.end])
+                if finding.start < before and self._folded:
+                    text = rest_of(text)
+                replacements.append(Replacement(base + start, base + finding.end, text))
+        return replacements
+
+    def _leave(self, whole: str, limit: int, context: int) -> None:
+        """Everything up to ``limit`` has left; the text from ``context`` on is kept in mind."""
+        self._offset += limit - len(self._context)
+        self._context = whole[context:limit]
+        self._held = whole[limit:]
+
+    def _overflow(self, replacements: list[Replacement]) -> ScanStep:
+        """More is live than may be held: judge it as it stands, and remember what goes on."""
+        whole, end = self._context + self._held, len(self._context) + len(self._held)
+        findings = self._findings(whole, True)
+        if findings and findings[-1].end > len(self._context) and goes_on(whole, findings[-1]):
+            findings[-1] = replace(findings[-1], end=end)
+        elif (start := self._live.unending(whole)) < end:
+            findings = [one for one in findings if one.end <= start]
+            findings.append(Finding(UNSCANNABLE, start, end, 1.0, UNSCANNABLE))
+        last = findings[-1] if findings and findings[-1].end == end else None
+        replacements += self._replaced(findings, whole, end)
+        self._scored = self._offset + len(self._held)
+        if last is None:
+            run = _RUN_AT_END.search(whole)
+            aligned = end - (end - run.start()) % RUN_UNIT if run else end
+            self._leave(whole, aligned, aligned - CONTEXT_CHARACTERS)
+        elif last.type.startswith("secret."):
+            self._rest = Rest(whole, last)
+            self._begun = rest_of(replacements[-1].text)
+            self._leave(whole, end, end)
+        else:
+            # Its beginning stands for all of it: what comes is read as if it followed.
+            head = whole[max(0, last.start - CONTEXT_CHARACTERS) : last.start + FOLDED_CHARACTERS]
+            self._leave(whole, end, end)
+            self._context, self._folded = head, True
+        return ScanStep(replacements, self._offset)
+
+    def _report(self, findings: list[Finding], whole: str) -> None:
         """Say what models found in text that has left since they were asked last: it is
         reported, not cut out."""
+        before = len(self._context)
         seen = self._scored - self._offset + before
         for finding in findings:
             if seen < finding.end <= before and finding.detector in self._detectors.models:
                 self._replace(finding, whole[finding.start : finding.end])
 
-    def _swallowed(self) -> list[Replacement]:
-        """Take the rest of an overlong secret out: up to white space that ends it, or a dash
-        line that ends a key."""
-        stop = next((at for at, char in enumerate(self._held) if char in " \t\"'<>{}"), None)
-        cut = len(self._held) if stop is None else stop
-        self._swallow = stop is None
+    def _taken(self, rest: Rest, last: bool = False) -> list[Replacement]:
+        """Take out what comes of a secret whose beginning has left."""
+        cut, ended = rest.take(self._held, last)
+        if ended:
+            self._rest = None
+            self._let_go = False
         if not cut:
             return []
-        taken = Replacement(self._offset, self._offset + cut, "")
-        self._context = ""
-        self._held = self._held[cut:]
-        self._offset += cut
+        taken = Replacement(self._offset, self._offset + cut, self._begun)
+        self._leave(self._held, cut, cut)
         return [taken]
 
 
 def is_verdict(finding: Finding) -> bool:
     """True for what a model says of a stretch of text: it has no end of its own to wait for."""
     return finding.type.endswith(".model")
+
+
+def rest_of(text: str) -> str:
+    """What stands for the rest of something that ``text`` stands for: nothing. A text of a
+    class of its own is no text but what shall be done, and holds for all of it."""
+    return "" if type(text) is str else text

@@ -14,6 +14,10 @@ from penstock.exchange import Finding
 
 # Nothing but digits that count, after the prefix: documentation.
 _COUNTING = re.compile(r"\A[A-Za-z]+[-_]1234567890?\Z")
+# The beginning of a longer token says what it is.
+CHECKED_CHARACTERS_MAX = 4096
+# A filler is as good as all of a value; in a long one any four characters stand by chance.
+FILLED_CHARACTERS_MAX = 256
 _FILLERS = ("xxxx", "XXXX", "****", "....", "EXAMPLEEXAMPLE", "____")
 
 
@@ -41,7 +45,7 @@ def _score(rule: TokenRule, text: str, start: int, end: int, low: int, high: int
         return None
     if value.startswith("PLACEHOLDER_"):
         return None  # one of ours, put there by an earlier redaction
-    if rule.floor and any(filler in value for filler in _FILLERS):
+    if rule.floor and any(filler in value[:FILLED_CHARACTERS_MAX] for filler in _FILLERS):
         return None
     if rule.floor and entropy(value[-64:]) < rule.floor:
         return None
@@ -49,7 +53,7 @@ def _score(rule: TokenRule, text: str, start: int, end: int, low: int, high: int
         return None
     score = STRUCTURE
     for name in rule.checks:
-        checked = CHECKS[name](value, text, low, high)
+        checked = CHECKS[name](value[:CHECKED_CHARACTERS_MAX], text, low, high)
         if checked is None:
             return None
         score = checked

@@ -14,11 +14,15 @@ from penstock.detect.values import placeholder
 from penstock.detect.view import Pattern, View
 from penstock.exchange import Finding
 
-_URL = (
-    r"[a-zA-Z][a-zA-Z0-9+.-]{1,24}://[^\s/?#:@\"'`<>]{0,100}:([^\s/?#\"'`<>\\]{1,200"
-    r"})@[0-9A-Za-z_.\[\]:{}$%-]{1,255}"
-)
-_CURL = r"\s(?:-u|--user|--proxy-user)[ =]?[\"']?[^\s:\"'<$]{1,80}:[\"']?([^\s\"']{3,128})"
+# Nothing here has an upper bound: what a bound cuts off leaves.
+_USER = r"[a-zA-Z][a-zA-Z0-9+.-]+://[^\s/?#:@\"'`<>]*:"
+_URL = _USER + r"([^\s/?#\"'`<>\\]+)@[0-9A-Za-z_.\[\]:{}$%-]+"
+# The text ends before the @ that makes it a password; a port is shorter.
+_CUT_URL = _USER + r"([^\s/?#\"'`<>\\@]+)\z"
+CUT_CHARACTERS_MIN = 256
+_CURL = r"\s(?:-u|--user|--proxy-user)[ =]?[\"']?[^\s:\"'<$]{1,80}:[\"']?([^\s\"']{3,})"
+# The beginning of a value says what it is. In much more of one any short word stands by chance.
+JUDGED_CHARACTERS_MAX = 300
 # How far before -u the word curl may stand: headers and data may come first.
 CURL_REACH = 400
 _BASIC = (
@@ -27,7 +31,7 @@ _BASIC = (
 )
 _CURLOPT = (
     r"(?:USERPWD|usrpwd|userpwd)[\"']?\s{0,2}[,=:]\s{0,2}[\"']([^\"'\s:]{1,60}:[^\"'"
-    r"\s]{3,128})[\"']"
+    r"\s]{3,})"
 )
 # What documentation writes in the password's place.
 _STOCK = re.compile(
@@ -41,6 +45,7 @@ def url_probes() -> list[Probe]:
     """URL user information, curl -u, authorization headers."""
     return [
         _probe("secret.url_credentials", _URL, _in_url, r"://[^\s/?#]*:[^\s/?#]*@"),
+        _probe("secret.url_credentials", _CUT_URL, _in_cut_url, r"://[^\s/?#@]*:[^\s/?#@]*\z"),
         _probe("secret.basic_auth", _CURL, _in_curl, r"\s(?:-u|--user|--proxy-user)[ =]", "curl"),
         _probe("secret.basic_auth", _CURLOPT, _in_curl),
         _probe("secret.authorization", _BASIC, _in_header),
@@ -56,7 +61,7 @@ def _probe(
         for start, _, low, high in view.spans(pattern):
             if word and word not in view.text[max(0, start - CURL_REACH) : start]:
                 continue
-            sure = judge(view.text[low:high])
+            sure = judge(view.text[low : min(high, low + JUDGED_CHARACTERS_MAX)])
             if sure is not None:
                 yield Finding(type_name, low, high, sure, type_name)
 
@@ -76,6 +81,10 @@ def _in_url(value: str) -> float | None:
     ):
         return None
     return 0.9
+
+
+def _in_cut_url(value: str) -> float | None:
+    return _in_url(value) if len(value) >= CUT_CHARACTERS_MIN else None
 
 
 def _in_curl(value: str) -> float | None:

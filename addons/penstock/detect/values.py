@@ -26,9 +26,8 @@ def words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-# Longer values are certificates, texts or blobs, which have detectors of their own.
-VALUE_CHARACTERS_MAX = 1024
-# The beginning of a value says what it is; a bound for texts made of names and signs.
+# The beginning of a value says what it is; a bound for texts made of names and signs. A value
+# itself has none: what is longer is taken whole.
 JUDGED_CHARACTERS_MAX = 128
 _PLACEHOLDER_WORDS = (
     "example", "changeme", "change_me", "change-me", "placeholder", "redacted", "dummy", "sample",
@@ -110,7 +109,7 @@ def score(value: str, promise: Promise, quoted: bool, config: bool) -> float | N
     ``quoted``: it stood in quotes. ``config``: the assignment reads like configuration,
     a command line or prose and not like code, so a bare word can be a value.
     """
-    if len(value) < 4 or len(value) > VALUE_CHARACTERS_MAX:
+    if len(value) < 4:
         return None
     value = value[:JUDGED_CHARACTERS_MAX]
     if _refused(value):

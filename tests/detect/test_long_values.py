@@ -1,0 +1,165 @@
+"""What stands behind a limit does not leave: secrets of any length, plain and streamed."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import random
+import time
+
+import pytest
+
+from penstock.detect import Detectors
+from penstock.detect import stream as streams
+from penstock.detect.assigned import UNBROKEN_CHARACTERS
+from penstock.detect.custom import Custom, custom_probe
+from penstock.detect.encoded import INFLATED_BYTES_MAX
+from penstock.detect.keys import CUT_CHARACTERS_MIN, KEY_CHARACTERS_MAX
+from penstock.detect.normalise import UNBROKEN_REACH
+from penstock.detect.reading import RUN_CHARACTERS_MAX
+from penstock.detect.stream import HELD_CHARACTERS_MAX, scanner
+from penstock.exchange import UNSCANNABLE, Finding
+from tests.detect.long_values import PLACES, coded, key, signed, some
+from tests.leaks.values import leaked
+
+OWN = custom_probe(Custom("corp", "KEY<[^>]{8,}>", "KEY<abcdefghi>"))
+DETECTORS = Detectors(["secret", "custom"], [OWN])
+BEFORE, BEHIND = "Hello there. ", " And so on."
+# Sizes around what once was, or is, a limit.
+PLAIN = sorted(
+    {
+        around + step
+        for around in (UNBROKEN_CHARACTERS, 1024, CUT_CHARACTERS_MIN, KEY_CHARACTERS_MAX)
+        for step in (-1, 0, 1)
+    }
+    | {10_240, 10 * KEY_CHARACTERS_MAX}
+)
+places = pytest.mark.parametrize("place", PLACES)
+
+
+def replaced(text: str, findings: list[Finding]) -> str:
+    out, done = "", 0
+    for finding in findings:
+        out += text[done : finding.start] + "[X]"
+        done = finding.end
+    return out + text[done:]
+
+
+def streamed(text: str, sizes: random.Random) -> tuple[str, int]:
+    """What leaves of a text that comes in pieces, and the most that was held."""
+    reader = scanner(DETECTORS, ["secret", "custom"], lambda finding, value: "[X]")
+    out, done, held, at = "", 0, 0, 0
+    while at < len(text):
+        size = sizes.randint(1, 900)
+        steps = [reader.feed(text[at : at + size])]
+        at = min(len(text), at + size)
+        held = max(held, at - steps[0].settled)
+        if at == len(text):
+            steps.append(reader.finish())
+        for step in steps:
+            for one in step.replacements:
+                out += text[done : one.start] + one.text
+                done = one.end
+            out += text[done : step.settled]
+            done = max(done, step.settled)
+    return out, held
+
+
+@places
+def test_a_secret_of_any_length_is_taken_whole(place: str) -> None:
+    for size in PLAIN:
+        before, value, behind = PLACES[place](size)
+        text = BEFORE + before + value + behind + BEHIND
+        left = replaced(text, DETECTORS.scan(text))
+        assert leaked(value, left) is None, size
+        assert left.startswith(BEFORE) and left.endswith(BEHIND), size
+
+
+@places
+@pytest.mark.parametrize("size", [1025, 10_240])
+def test_a_stream_says_what_the_whole_text_says(place: str, size: int) -> None:
+    before, value, behind = PLACES[place](size)
+    text = BEFORE + before + value + behind + BEHIND
+    for seed in range(3):
+        left, held = streamed(text, random.Random(seed))
+        assert left == replaced(text, DETECTORS.scan(text))
+        assert held <= HELD_CHARACTERS_MAX + 900
+
+
+@places
+def test_a_secret_longer_than_may_be_held_does_not_leave(
+    place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a smaller limit, so that every length around it is cheap to try."""
+    limit = 4096 if "header" not in place else CUT_CHARACTERS_MIN + 2048
+    monkeypatch.setattr(streams, "HELD_CHARACTERS_MAX", limit)
+    for size in (limit - 1, limit, limit + 1, 10 * limit):
+        before, value, behind = PLACES[place](size)
+        text = BEFORE + before + value + behind + BEHIND
+        left, held = streamed(text, random.Random(size))
+        assert leaked(value, left) is None, size
+        assert left.startswith(BEFORE) and left.endswith(BEHIND), size
+        assert left.count("[X]") == 1, size
+        assert held <= limit + 900, size
+
+
+def test_a_secret_beyond_the_true_limit_does_not_leave() -> None:
+    for size in (HELD_CHARACTERS_MAX + 1, 10 * HELD_CHARACTERS_MAX):
+        value = some(size)
+        left, _ = streamed(f"{BEFORE}password = '{value}'{BEHIND}", random.Random(1))
+        assert left == f"{BEFORE}password = '[X]'{BEHIND}"
+
+
+def test_what_waits_for_its_end_too_long_counts_as_not_judged() -> None:
+    """A policy's own pattern that closes nowhere: nobody can say what it is."""
+    seen: list[str] = []
+    reader = scanner(DETECTORS, ["custom"], lambda finding, value: seen.append(finding.type) or "")
+    reader.feed("KEY<" + some(HELD_CHARACTERS_MAX))
+    assert seen == [UNSCANNABLE]
+
+
+@pytest.mark.parametrize(
+    "size", [RUN_CHARACTERS_MAX - 9, RUN_CHARACTERS_MAX, 10 * RUN_CHARACTERS_MAX]
+)
+def test_an_encoded_text_is_read_to_its_end(size: int) -> None:
+    """Also where a piece of it ends: a key is found wherever in the run it stands."""
+    for at in (0, size // 2, size):
+        text = "All is well. " * (size // 13)
+        hidden = f"{text[:at]} {key(600)} {text[at:]}"
+        for run in (coded(hidden), hidden.encode().hex()):
+            findings = DETECTORS.scan(f"see {run} there")
+            assert leaked(run, replaced(f"see {run} there", findings)) is None
+
+
+def test_what_gzip_packs_beyond_its_limit_counts_as_not_judged() -> None:
+    small = gzip.compress(b"All is well. " * 1000 + key(600).encode(), mtime=0)
+    large = gzip.compress(b"All is well. " * (INFLATED_BYTES_MAX // 13 + 20_000), mtime=0)
+    for packed, expected in ((small, "secret.private_key"), (large, UNSCANNABLE)):
+        run = base64.b64encode(packed).decode()
+        assert [f.type for f in DETECTORS.scan(run)] == [expected]
+
+
+def test_an_escaped_value_beyond_reach_counts_as_not_judged() -> None:
+    value = signed(UNBROKEN_REACH + 9).replace(".", "%2E")
+    assert UNSCANNABLE in {finding.type for finding in DETECTORS.scan(f"x {value} y")}
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "key=-", 'key="', "key='x", 'key=\\"', "key=&quot;", "token=`a\\", "a://b:c", "key=(((",
+        "PuTTY-User-Key-File-2: ", "-----BEGIN PRIVATE KEY-----", "password == ", "%41",
+        "a\u200b", "eyJ", "a:b@",
+    ],
+)  # fmt: skip
+def test_hostile_text_costs_what_its_length_costs(unit: str) -> None:
+    """Ten times the text takes some ten times as long, never a hundred times."""
+
+    def spent(size: int) -> float:
+        text = unit * (size // len(unit))
+        begin = time.process_time()
+        DETECTORS.scan(text)
+        return time.process_time() - begin
+
+    spent(2000)
+    assert spent(300_000) < 40 * max(spent(30_000), 0.002)
