@@ -17,6 +17,9 @@ from penstock.exchange import Finding, Zone
 MESSAGE = "leakage.hidden_text"
 INVISIBLE, COMMENT, STYLE = "hidden.invisible", "hidden.comment", "hidden.style"
 
+# What a finding is stripped with. A stream that holds these until they end can take them out.
+CONSTRUCTS = (INVISIBLE, COMMENT, STYLE, "leakage.markdown_image")
+
 # Where a model speaks. In what it reads the same characters are injection.hidden_text.
 SPOKEN: frozenset[Zone] = frozenset(("assistant", "reasoning", "refusal", "tool_arguments"))
 # Tag characters spell ASCII, variation selectors bytes, zero-width characters bits.

@@ -13,6 +13,7 @@ from dataclasses import replace
 from functools import lru_cache
 
 from penstock.detect import SELECTIONS_MAX, Detectors
+from penstock.detect.hidden import construct_around
 from penstock.detect.live import LivePattern
 from penstock.detect.overlong import Rest, goes_on
 from penstock.detect.probe import Probe
@@ -41,6 +42,12 @@ NEXT_CHARACTERS = 32
 _SENTENCE_END = re.compile(r"[.!?…][\"'”’)\]]*\s|\n|[。！？]")
 
 Replace = Callable[[Finding, str], str]
+
+
+class Whole(str):
+    """Stands in place of the construct that a finding stands in: its comment, its image."""
+
+    __slots__ = ()
 
 
 @lru_cache(maxsize=SELECTIONS_MAX)
@@ -172,14 +179,21 @@ class Scanner:
         """The findings up to ``limit``; the rest of one that began in the context is taken out."""
         before = len(self._context)
         base = self._offset - before
-        replacements = []
+        replacements: list[Replacement] = []
         for finding in findings:
+            end = min(finding.end, limit) if is_verdict(finding) else finding.end
             start = max(finding.start, before)
-            if start < finding.end <= limit:
-                text = self._replace(finding, whole[finding.start : finding.end])
+            if start < end <= limit:
+                text = self._replace(finding, whole[finding.start : end])
                 if finding.start < before and self._folded:
                     text = rest_of(text)
-                replacements.append(Replacement(base + start, base + finding.end, text))
+                if isinstance(text, Whole):
+                    low, high = construct_around(whole, finding.start, finding.end)
+                    start, end = max(low, before), min(high, limit)
+                    if replacements and base + start < replacements[-1].end:
+                        taken = replacements.pop()  # the construct holds both
+                        start, end = taken.start - base, max(end, taken.end - base)
+                replacements.append(Replacement(base + start, base + end, text))
         return replacements
 
     def _leave(self, whole: str, limit: int, context: int) -> None:
@@ -191,22 +205,27 @@ class Scanner:
     def _overflow(self, replacements: list[Replacement]) -> ScanStep:
         """More is live than may be held: judge it as it stands, and remember what goes on."""
         whole, end = self._context + self._held, len(self._context) + len(self._held)
-        findings = self._findings(whole, True)
+        found = self._findings(whole, True)
+        verdicts = [one for one in found if is_verdict(one)]
+        findings = [one for one in found if not is_verdict(one)]
         if findings and findings[-1].end > len(self._context) and goes_on(whole, findings[-1]):
             findings[-1] = replace(findings[-1], end=end)
         elif (start := self._live.unending(whole)) < end:
             findings = [one for one in findings if one.end <= start]
             findings.append(Finding(UNSCANNABLE, start, end, 1.0, UNSCANNABLE))
         last = findings[-1] if findings and findings[-1].end == end else None
-        replacements += self._replaced(findings, whole, end)
+        limit = end
+        if last is None and (run := _RUN_AT_END.search(whole)) is not None:
+            limit -= (end - run.start()) % RUN_UNIT
+            findings = [one for one in findings if one.end <= limit]
+        values = self._replaced(findings, whole, limit)
+        replacements += sorted([*values, *self._replaced(verdicts, whole, limit)], key=_start)
         self._scored = self._offset + len(self._held)
         if last is None:
-            run = _RUN_AT_END.search(whole)
-            aligned = end - (end - run.start()) % RUN_UNIT if run else end
-            self._leave(whole, aligned, aligned - CONTEXT_CHARACTERS)
+            self._leave(whole, limit, max(0, limit - CONTEXT_CHARACTERS))
         elif last.type.startswith("secret."):
             self._rest = Rest(whole, last)
-            self._begun = rest_of(replacements[-1].text)
+            self._begun = rest_of(values[-1].text)
             self._leave(whole, end, end)
         else:
             # Its beginning stands for all of it: what comes is read as if it followed.
@@ -235,6 +254,10 @@ class Scanner:
         taken = Replacement(self._offset, self._offset + cut, self._begun)
         self._leave(self._held, cut, cut)
         return [taken]
+
+
+def _start(replacement: Replacement) -> int:
+    return replacement.start
 
 
 def is_verdict(finding: Finding) -> bool:

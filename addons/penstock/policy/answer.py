@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from penstock.detect.calls import LOW_LOGPROB
+from penstock.detect.hidden import CONSTRUCTS
+from penstock.detect.stream import Whole
 from penstock.detect.toxicity import TOXICITY
 from penstock.exchange import Finding
 from penstock.policy.call import Call
@@ -123,6 +125,8 @@ class Reaction:
         self.ending: Refusal | None = None  # the answer ends here
         finds = [find for rule in rules if (find := find_of(rule)) is not None]
         named = {name for find in finds for name in find.types}
+        if any(rule.enforced and rule.act.method == "strip" for rule in rules if redacts(rule)):
+            named.update(CONSTRUCTS)
         tone = self.ends_on(HOSTILE)
         self.types = tuple(sorted(n for n in named if tone or n.partition(".")[0] != TONE))
 
@@ -136,6 +140,8 @@ class Reaction:
         if self.harmless is not None and self.harmless(finding, value):
             return Kept(value)
         wanting = [rule for rule in self.rules if wants(rule, finding)]
+        if not wanting:
+            return Kept(value)  # a construct, which is held in case something stands in it
         if self.channel.zone == "tool_result" and len(self.found) < FINDINGS_KEPT:
             self.found.append(finding)
         why = f"{finding.type} found in the answer"
@@ -157,7 +163,8 @@ class Reaction:
         if not redacting:
             return Kept(value)
         method = min((rule.act.method for rule in redacting), key=METHODS.index)
-        return replacement(method, finding.type, value, self.state)
+        new = replacement(method, finding.type, value, self.state)
+        return Whole(new) if method == "strip" else new
 
     def note(self, rule: Rule[Any], verdict: Verdict, why: str) -> None:
         """Each rule's reason once: an answer may run for an hour."""
