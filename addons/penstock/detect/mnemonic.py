@@ -29,7 +29,10 @@ SURPLUS_WORDS_MAX = 3
 # Words stand behind each other, in a list with commas, or numbered on lines.
 _GAP = r"[ \t\r\n,;]{1,4}(?:[0-9]{1,2}[.):]?[ \t]{1,2})?"
 _WORD = r"[A-Za-z]{3,8}"
-_PHRASE = rf"\b{_WORD}(?:{_GAP}{_WORD}){{11,}}\b"
+# In one case: twelve words without a name or the beginning of a sentence are rare in prose.
+_PHRASE = r"\b(?:{0}(?:{2}{0}){{11,}}|{1}(?:{2}{1}){{11,}})\b".format(
+    "[a-z]{3,8}", "[A-Z]{3,8}", _GAP
+)
 # A stream is held where something says that a phrase follows. Any text could begin one.
 _LIVE = (
     r"(?i:seed|mnemonic|recovery|secret|backup|wallet|bip-?39)"
@@ -48,10 +51,27 @@ def mnemonic_probes() -> list[Probe]:
 
     def find(view: View) -> Iterator[Finding]:
         for start, end, _, _ in view.spans(pattern):
+            if not _may_hold(_word.findall(view.text, start, end)):
+                continue
             for low, high in _phrases(view.text, start, end):
                 yield Finding(TYPE, low, high, 1.0, TYPE)
 
     return [Probe(TYPE, (TYPE,), _PHRASE, find, "prose", trigger=_PHRASE, live=_LIVE)]
+
+
+def _may_hold(words: list[str]) -> bool:
+    """Whether twelve words of the list stand in a row: one of them is every twelfth of the run,
+    so in prose few words are looked up."""
+    numbers = _numbers()
+    for at in range(SIZES[-1] - 1, len(words), SIZES[-1]):
+        low = high = at
+        while low >= 0 and words[low].lower() in numbers:
+            low -= 1
+        while high < len(words) and words[high].lower() in numbers:
+            high += 1
+        if high - low > SIZES[-1]:
+            return True
+    return False
 
 
 def _phrases(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
