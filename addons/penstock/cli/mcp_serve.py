@@ -39,6 +39,7 @@ from penstock.cli.words import why
     type=AddressType(),
     default="127.0.0.1:9900",
     envvar="PENSTOCK_ADMIN",
+    show_envvar=True,
     show_default=True,
     help="Health, readiness, status of each server, metrics.",
 )

@@ -128,6 +128,7 @@ GOVERNING = (
         type=click.Path(path_type=Path),
         multiple=True,
         envvar="PENSTOCK_POLICY",
+        show_envvar=True,
         help="Policy file or shipped name (observe, default, strict, containment); repeatable. "
         "Default: the shipped policy 'default'.",
     ),
@@ -135,6 +136,7 @@ GOVERNING = (
         "--mode",
         type=click.Choice(["observe", "shadow", "enforce"]),
         envvar="PENSTOCK_MODE",
+        show_envvar=True,
         help="Overrides the policy's mode: look only, decide without acting, act.",
     ),
     click.option(
@@ -148,6 +150,7 @@ GOVERNING = (
         "--store",
         type=StoreType(),
         envvar="PENSTOCK_STORE",
+        show_envvar=True,
         help="Share limits with other proxies through this Redis or Valkey: redis://HOST:PORT. "
         "Default: the policy's 'store', else each proxy has its own.",
     ),
@@ -159,6 +162,7 @@ OPTIONS = (
         type=AddressType(),
         default="127.0.0.1:8080",
         envvar="PENSTOCK_LISTEN",
+        show_envvar=True,
         show_default=True,
         help="Where clients connect (HTTPS_PROXY). Port 0 picks a free one.",
     ),
@@ -167,6 +171,7 @@ OPTIONS = (
         type=AddressType(),
         default="127.0.0.1:9900",
         envvar="PENSTOCK_ADMIN",
+        show_envvar=True,
         show_default=True,
         help="Health, readiness and metrics.",
     ),
@@ -175,6 +180,7 @@ OPTIONS = (
         "--upstream-ca",
         type=click.Path(path_type=Path, dir_okay=False, exists=True),
         envvar="PENSTOCK_UPSTREAM_CA",
+        show_envvar=True,
         help="PEM file of roots trusted for upstream servers, besides the public ones.",
     ),
     click.option(

@@ -42,6 +42,7 @@ Examples:
     "--tls-cert",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
     envvar="PENSTOCK_TLS_CERT",
+    show_envvar=True,
     help="Speak TLS on the proxy's port (HTTPS_PROXY=https://...) with this PEM chain; read again "
     "when it changes. Client certificates: the policy's callers.mtls.",
 )
@@ -49,6 +50,7 @@ Examples:
     "--tls-key",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
     envvar="PENSTOCK_TLS_KEY",
+    show_envvar=True,
     help="Its key, not encrypted. Default: in the same file.",
 )
 @click.option(
@@ -57,6 +59,7 @@ Examples:
     default=1,
     show_default=True,
     envvar="PENSTOCK_WORKERS",
+    show_envvar=True,
     help="Processes that share the port, where one core is not enough (Linux).",
 )
 @click.option(
