@@ -45,6 +45,7 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
             "pipe": piped(mode="legacy", env=[f"SHOP_FILE={folder / 'kept'}"]),
             "quiet": piped(mode="legacy", limits={"open_files": 77}),
             "web": {"url": f"http://127.0.0.1:{http}/mcp"},
+            "web-new": {"url": f"http://127.0.0.1:{http}/mcp", "mode": "modern"},
             "web-old": {"url": f"http://127.0.0.1:{http}/mcp", "mode": "legacy"},
             "sse": {"url": f"http://127.0.0.1:{sse}/sse", "transport": "sse"},
             "gone": {"url": "http://127.0.0.1:9/mcp"},
@@ -126,7 +127,7 @@ async def test_rules_hold_under_each_servers_own_name(endpoint: Serving, mode: A
         ("pipe__ask", "accept Ada"),
         ("web-old__ask", "accept Ada"),
         ("sse__ask", "accept Ada"),
-        ("web__ask_later", "half-way Ada"),
+        ("web-new__ask_later", "half-way Ada"),
     ],
 )
 async def test_questions_are_translated_between_the_eras(

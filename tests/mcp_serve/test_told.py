@@ -38,7 +38,7 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
     with shop("http", TALKING) as http, shop("sse", TALKING) as sse:
         servers = {
             "pipe": piped(TALKING, mode="legacy"),
-            "web": {"url": f"http://127.0.0.1:{http}/mcp"},
+            "web": {"url": f"http://127.0.0.1:{http}/mcp", "mode": "modern"},
             "web-old": {"url": f"http://127.0.0.1:{http}/mcp", "mode": "legacy"},
             "sse": {"url": f"http://127.0.0.1:{sse}/sse", "transport": "sse"},
         }

@@ -29,7 +29,7 @@ from penstock.gateway.asking import ASK, ROUNDS_MAX, Parking, Question, RunningC
 from penstock.gateway.connection import Connection
 from penstock.gateway.governed import Governed, Params
 from penstock.gateway.open_request import TASKS_EXTENSION
-from penstock.gateway.parties import Party, able, extended, level_of
+from penstock.gateway.parties import Party, abilities, able, extended, level_of
 from penstock.gateway.relay import PROGRESS
 from penstock.gateway.tasks import call_tool
 from penstock.gateway.upstream import Upstream
@@ -68,7 +68,9 @@ class Calling:
                     running.open.answer.set_result(answers.get(ASK) or {})
             else:
                 opening = self.governed.opening_key
-                connection = await self.upstream.connection(self.party.key, opening)
+                connection = await self.upstream.connection(
+                    self.party.key, opening, self.party.older
+                )
                 running = self._start(connection, method, sent)
             said = await self._step(running, owner)
             parked.append(str(said.get("requestState")))
@@ -110,8 +112,11 @@ class Calling:
         progress = self._progress(connection)
         if method == "tools/call":
             knows = self.party.modern and extended(self.context, TASKS_EXTENSION)
-            return await call_tool(connection, params, progress, knows_tasks=knows)
-        return await connection.send(method, params, progress, task=method.startswith("tasks/"))
+            able = abilities(self.context)
+            return await call_tool(connection, params, progress, knows_tasks=knows, able=able)
+        if method.startswith("tasks/") or not connection.modern:
+            return await connection.send(method, params, progress, task=method.startswith("tasks/"))
+        return await connection.send(method, params, progress, able=abilities(self.context))
 
     async def _step(self, running: RunningCall, owner: tuple[str, ...]) -> Params:
         """The call's result; for a client of the newer era a question is one, too."""

@@ -39,7 +39,7 @@ from penstock.gateway.open_request import OpenRequest, send_open
 from penstock.gateway.pipe import over_pipe
 from penstock.gateway.transports import ANSWER_SECONDS, CONNECT_SECONDS, transport_to
 from penstock.gateway.unreachable import name_of, unreachable
-from penstock.wire.loose import as_dict, as_text
+from penstock.wire.loose import as_dict
 
 if TYPE_CHECKING:
     from penstock.gateway.upstream import Upstream
@@ -76,10 +76,16 @@ RESULTS: Mapping[str, Any] = {
 
 
 class Connection:
-    """``owner`` is the session it is for; None: everybody's. ``closed`` is set when it is gone."""
+    """``owner`` is the session it is for; None: everybody's. ``closed`` is set when it is gone.
 
-    def __init__(self, upstream: Upstream, owner: str | None, opening: Opening) -> None:
-        self.upstream, self.owner = upstream, owner
+    ``older``: its client is one of the session era. Such a server is spoken to in that era where it
+    speaks both, so that what its tools may ask is the same as without an endpoint in between.
+    """
+
+    def __init__(
+        self, upstream: Upstream, owner: str | None, opening: Opening, *, older: bool = False
+    ) -> None:
+        self.upstream, self.owner, self.older = upstream, owner, older
         self.keyed = Keyed(upstream.around.governance, opening)
         self.client: Client | None = None
         self.running: list[RunningCall] = []
@@ -132,8 +138,7 @@ class Connection:
         try:
             async with contextlib.AsyncExitStack() as stack:
                 async with asyncio.timeout(CONNECT_SECONDS):
-                    transport = await self._transport(stack)
-                    client = await stack.enter_async_context(self._client(transport))
+                    client = await self._connect(stack)
                 self.client, self.opened_at = client, time.monotonic()
                 self._opened.set()
                 await self._watch(client)
@@ -149,6 +154,18 @@ class Connection:
             self._opened.set()
             self.closed.set()
             await asyncio.gather(reading, return_exceptions=True)
+
+    async def _connect(self, stack: contextlib.AsyncExitStack) -> Client:
+        mode: Any = self.upstream.entry.spoken
+        if mode == "auto" and self.older:
+            with contextlib.suppress(Exception):  # it may speak the newer era only
+                async with contextlib.AsyncExitStack() as first:
+                    client = self._client(await self._transport(first), "legacy")
+                    await first.enter_async_context(client)
+                    stack.push_async_exit(first.pop_all())
+                    return client
+        client = self._client(await self._transport(stack), mode)
+        return await stack.enter_async_context(client)
 
     async def _transport(self, stack: contextlib.AsyncExitStack) -> Any:
         entry, around, name = self.upstream.entry, self.upstream.around, self.upstream.name
@@ -172,10 +189,10 @@ class Connection:
 
         self._child_ended = asyncio.create_task(ended())
 
-    def _client(self, transport: Any) -> Client:
+    def _client(self, transport: Any, mode: Any) -> Client:
         return Client(
             transport,
-            mode="legacy" if self.upstream.entry.transport == "sse" else self.upstream.entry.mode,
+            mode=mode,
             read_timeout_seconds=ANSWER_SECONDS,
             client_info=Implementation(name="penstock", version="1"),
             elicitation_callback=self._question("elicitation/create"),
@@ -279,11 +296,17 @@ class Connection:
     # ------------------------------------------------------------------ what it is told
 
     async def send(
-        self, method: str, params: dict[str, Any], progress: Any = None, *, task: bool = False
+        self,
+        method: str,
+        params: dict[str, Any],
+        progress: Any = None,
+        *,
+        task: bool = False,
+        able: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Ask the server; raises MCPError with its words, or with ours when it is gone.
 
-        ``task``: the answer may be a task, which the SDK does not know.
+        ``task``: the answer may be a task, which the SDK does not know. ``able``: as ``send_open``.
         """
         client = self.client
         if client is None:
@@ -291,8 +314,8 @@ class Connection:
         self.used = time.monotonic()
         request = OpenRequest(method=method, params=params)
         try:
-            if task:
-                answer = await send_open(client, request, progress, ANSWER_SECONDS)
+            if task or able is not None:
+                answer = await send_open(client, request, progress, ANSWER_SECONDS, able)
             else:
                 answer = await client.session.send_request(
                     request, ANYTHING, progress_callback=progress
@@ -368,13 +391,6 @@ class Connection:
             self.upstream.around.tell(f"{self.upstream.name}: {what}")
         self.lists[member] = time.monotonic(), found[:LISTED_MAX]
         return self.lists[member][1]
-
-    async def execution_of(self, tool: str) -> str | None:
-        """What the server says of a tool: ``required`` is one that runs as a task only."""
-        for one in await self.listed("tools"):
-            if as_dict(one).get("name") == tool:
-                return as_text(as_dict(as_dict(one).get("execution")).get("taskSupport"))
-        return None
 
 
 def offers(client: Client, member: str) -> bool:

@@ -123,7 +123,7 @@ class Endpoint:
         governed = self.governed(upstream, party)
 
         async def send(_params: Params) -> Params:
-            connection = await upstream.connection(party.key, governed.opening_key)
+            connection = await upstream.connection(party.key, governed.opening_key, party.older)
             return {member: await connection.listed(member)}
 
         try:
@@ -147,7 +147,9 @@ class Endpoint:
         given = own_params(context)
         upstream, own = self.find(method, given[key])
         given[key] = own
-        if "task" in given:
+        if party.modern:
+            given.pop("task", None)  # the newer era has no such member
+        elif "task" in given:
             self.tasks.check_room(party)
         result = await self._calling(upstream, party, context).call(method, given)
         if method == "tools/call":
@@ -180,7 +182,7 @@ class Endpoint:
         governed = self.governed(upstream, party := self.party(context))
 
         async def send(sent: Params) -> Params:
-            connection = await upstream.connection(party.key, governed.opening_key)
+            connection = await upstream.connection(party.key, governed.opening_key, party.older)
             return await connection.send("completion/complete", sent)
 
         return await governed.call("completion/complete", {**given, "ref": reference}, send)

@@ -8,6 +8,7 @@ when the SDK changes there.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from mcp.client.client import Client
@@ -34,9 +35,17 @@ class OpenRequest(Request[Any, str]):
 
 
 async def send_open(
-    client: Client, request: OpenRequest, progress: Any, seconds: float
+    client: Client,
+    request: OpenRequest,
+    progress: Any,
+    seconds: float,
+    able: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The answer to a request that may be a task or is about one."""
+    """The answer to a request, of any shape.
+
+    ``able``: what a server of the newer era is told that the client can; by default all that
+    this one can, and tasks.
+    """
     session: Any = client.session
     data = request.model_dump()
     options: dict[str, Any] = {"timeout": seconds}
@@ -44,9 +53,10 @@ async def send_open(
     params = data["params"]
     meta = as_dict(params.get("_meta"))
     if CLIENT_CAPABILITIES_META_KEY in meta:
-        able = as_dict(meta[CLIENT_CAPABILITIES_META_KEY])
-        extensions = {**as_dict(able.get("extensions")), TASKS_EXTENSION: {}}
-        meta[CLIENT_CAPABILITIES_META_KEY] = {**able, "extensions": extensions}
+        own = as_dict(meta[CLIENT_CAPABILITIES_META_KEY])
+        meta[CLIENT_CAPABILITIES_META_KEY] = (
+            {**own, "extensions": {TASKS_EXTENSION: {}}} if able is None else dict(able)
+        )
         if isinstance(task := params.get("taskId"), str):
             options.setdefault("headers", {})[MCP_NAME_HEADER] = encode_header_value(task)
     if progress is not None:

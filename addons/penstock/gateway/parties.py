@@ -56,6 +56,10 @@ class Party:
     def modern(self) -> bool:
         return is_modern(self.asks.version)
 
+    @property
+    def older(self) -> bool:
+        return not self.modern
+
     def may_hear(self) -> bool:
         """True while it is told no more than it may be; counted."""
         now = time.monotonic()
@@ -128,6 +132,16 @@ def able(context: Any, method: str) -> bool:
     """True when the client said that it can be asked this."""
     capabilities = context.session.client_capabilities
     return getattr(capabilities, CAPABILITIES[method], None) is not None
+
+
+def abilities(context: Any) -> Params:
+    """What the client says it can, as a server of the newer era is told with each request."""
+    capabilities = context.session.client_capabilities
+    if capabilities is None:
+        return {}
+    said = capabilities.model_dump(by_alias=True, mode="json", exclude_none=True)
+    passed = (*CAPABILITIES.values(), "extensions")
+    return {name: value for name, value in said.items() if name in passed}
 
 
 def extended(context: Any, extension: str) -> bool:

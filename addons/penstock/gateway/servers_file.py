@@ -17,6 +17,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from penstock.policy.problem import ConfigError, Problem
+from penstock.wire.jsonrpc_shape import MODERN_SINCE
 
 # One team's servers are dozens; each is a connection or a process.
 SERVERS_MAX = 200
@@ -54,7 +55,7 @@ class ServerEntry(_Strict):
     folder: str | None = None
     limits: LimitsEntry = LimitsEntry()
     connection: Literal["shared", "caller"] | None = None
-    mode: Literal["auto", "legacy"] = "auto"
+    mode: Literal["auto", "legacy", "modern"] = "auto"
 
     @model_validator(mode="after")
     def _one_way(self) -> ServerEntry:
@@ -73,6 +74,13 @@ class ServerEntry(_Strict):
             if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
                 raise ValueError("'url' must be http or https, without a password in it")
         return self
+
+    @property
+    def spoken(self) -> str:
+        """The SDK's name of the way the server is spoken to."""
+        if self.transport == "sse":
+            return "legacy"
+        return MODERN_SINCE if self.mode == "modern" else self.mode
 
     @property
     def per_caller(self) -> bool:

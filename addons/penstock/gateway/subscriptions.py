@@ -67,7 +67,7 @@ class Subscriptions:
         governed = self.governed(upstream, party)
 
         async def send(sent: Params) -> dict[str, Any]:
-            connection = await upstream.connection(party.key, governed.opening_key)
+            connection = await upstream.connection(party.key, governed.opening_key, party.older)
             if not tells(connection):
                 raise MCPError(-32601, f"{upstream.name} does not tell of changed resources")
             await connection.watch(self._wanted(connection) | {str(sent["uri"])})
@@ -159,7 +159,7 @@ class Subscriptions:
         if upstream is None:
             raise MCPError(-32603, "the server is not in the file any more")
         opening = self.governed(upstream, watch.party).opening_key
-        connection = await upstream.connection(watch.party.key, opening)
+        connection = await upstream.connection(watch.party.key, opening, watch.party.older)
         await connection.watch(self._wanted(connection))
         return connection
 

@@ -83,7 +83,7 @@ class Tasks:
 
         async def send(sent: Params) -> Params:
             nonlocal older_server
-            connection = await upstream.connection(party.key, governed.opening_key)
+            connection = await upstream.connection(party.key, governed.opening_key, party.older)
             older_server = not connection.modern
             found = await connection.send("tasks/get", sent, task=True)
             if party.modern and older_server:
@@ -112,7 +112,7 @@ class Tasks:
         governed = self._governed(upstream, party)
 
         async def send(sent: Params) -> Params:
-            connection = await upstream.connection(party.key, governed.opening_key)
+            connection = await upstream.connection(party.key, governed.opening_key, party.older)
             return await connection.send(method, sent, task=True)
 
         said = await governed.call(method, {**params, "taskId": task.own}, send)
@@ -154,31 +154,40 @@ class Tasks:
 
 
 async def call_tool(
-    connection: Connection, params: Params, progress: Any, *, knows_tasks: bool
+    connection: Connection, params: Params, progress: Any, *, knows_tasks: bool, able: Params
 ) -> Params:
     """``tools/call`` in the way its tool runs: at once, or as a task.
 
-    ``knows_tasks``: a client of the newer era that takes a task in place of a result.
+    ``knows_tasks``: a client of the newer era that takes a task in place of a result; ``able``: all
+    that it can.
     """
     asked = "task" in params  # by a client of the session era
-    able: Any = connection.client.server_capabilities if connection.client is not None else None
+    server: Any = connection.client.server_capabilities if connection.client is not None else None
     if connection.modern:
         if asked:
             raise MCPError(-32601, "the tool does not run as a task")
-        return await connection.send("tools/call", params, progress, task=knows_tasks)
-    if getattr(able, "tasks", None) is None:
+        return await connection.send("tools/call", params, progress, able=able)
+    if getattr(server, "tasks", None) is None:
         if asked:
             raise MCPError(-32601, "the tool does not run as a task")
         return await connection.send("tools/call", params, progress)
     if asked:
         return await connection.send("tools/call", params, progress, task=True)
-    if await connection.execution_of(str(params.get("name"))) != "required":
+    if await execution_of(connection, str(params.get("name"))) != "required":
         return await connection.send("tools/call", params, progress)
     made = await connection.send("tools/call", {**params, "task": {}}, progress, task=True)
     own = as_text(as_dict(made.get("task")).get("taskId"))
     if own is None or knows_tasks:
         return made
     return await connection.send("tasks/result", {"taskId": own}, task=True)
+
+
+async def execution_of(connection: Connection, tool: str) -> str | None:
+    """What the server says of a tool: ``required`` is one that runs as a task only."""
+    for one in await connection.listed("tools"):
+        if as_dict(one).get("name") == tool:
+            return as_text(as_dict(as_dict(one).get("execution")).get("taskSupport"))
+    return None
 
 
 async def _with_result(connection: Connection, sent: Params, found: Params) -> Params:

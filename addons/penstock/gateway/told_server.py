@@ -86,13 +86,17 @@ def register_others(server: ToldServer, endpoint: Endpoint) -> None:
         return await tasks.get(endpoint.party(context), task_params(context))
 
     async def task_result(context: Any, _params: TaskParams) -> dict[str, Any]:
+        only_in(context, modern=False)
         return await endpoint.task_result(context, task_params(context))
 
     async def task_list(context: Any, _params: TaskParams) -> dict[str, Any]:
+        only_in(context, modern=False)
         return await tasks.list(endpoint.party(context))
 
     def teller(method: str) -> Any:
         async def tell(context: Any, _params: TaskParams) -> dict[str, Any]:
+            if method == "tasks/update":
+                only_in(context, modern=True)
             return await tasks.told(endpoint.party(context), method, task_params(context))
 
         return tell
@@ -109,6 +113,12 @@ def register_others(server: ToldServer, endpoint: Endpoint) -> None:
     roots = "notifications/roots/list_changed"
     server.add_notification_handler(roots, NotificationParams, roots_changed)
     server.middleware.append(_task_calls(endpoint))
+
+
+def only_in(context: Any, *, modern: bool) -> None:
+    """Raises MCPError where the client's era has not the method."""
+    if is_modern(context.protocol_version) is not modern:
+        raise MCPError(-32601, "Method not found", context.method)
 
 
 def _task_calls(endpoint: Endpoint) -> Any:

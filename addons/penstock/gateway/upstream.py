@@ -85,8 +85,11 @@ class Upstream:
         """All that are open or being opened."""
         return [*([] if self.main is None else [self.main]), *self.callers.values()]
 
-    async def connection(self, owner: str, opening: Opening) -> Connection:
-        """The connection for this session; raises MCPError when the server cannot be had."""
+    async def connection(self, owner: str, opening: Opening, older: bool) -> Connection:
+        """The connection for this session; raises MCPError when the server cannot be had.
+
+        ``older``: the session is a client's of the session era.
+        """
         if not self.entry.per_caller:
             if self.main is None or self.main.closed.is_set():
                 raise unreachable(self.name)
@@ -96,7 +99,7 @@ class Upstream:
             await self._make_room()
             found = self.callers.get(owner)  # somebody else may have opened it meanwhile
         if found is None or found.closed.is_set():
-            found = self.callers[owner] = Connection(self, owner, opening)
+            found = self.callers[owner] = Connection(self, owner, opening, older=older)
         found.keyed.opening = opening
         return await found.ready()
 
