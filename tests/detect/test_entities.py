@@ -12,6 +12,7 @@ pytest.importorskip("onnx", reason="builds its models with onnx")
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer, models, pre_tokenizers
 
 from penstock.detect import Detectors
 from penstock.detect.encoders import EncoderSpec, NamedEncoder, load, probes
@@ -75,6 +76,49 @@ def test_a_name_is_found_once_wherever_pieces_are_cut(
 ) -> None:
     text = f"{(filler * before)[:60_000]} Ada Lovelace. {filler * 50}"
     assert found(detectors, text) == [("pii.name", "Ada Lovelace")]
+
+
+PARTS = ["▁Ada", "▁Love", "lace", "▁met", "▁", "山田", "太郎", "は", ",", "x", "a"]
+
+
+def whole_texts(split: bool) -> Tokenizer:
+    """As sentencepiece's: pieces know the space before them; unsplit, a text is one word."""
+    made = Tokenizer(models.Unigram([("<unk>", 0.0), *((part, -1.0) for part in PARTS)], 0))
+    made.pre_tokenizer = pre_tokenizers.Metaspace(split=split)
+    return made
+
+
+def bytes_in_pairs() -> Tokenizer:
+    """As GPT's and RoBERTa's: bytes, so that one character may be several tokens."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    parts = [*alphabet, "Ad", "Ada"]
+    vocabulary = {part: number for number, part in enumerate(parts)}
+    made = Tokenizer(models.BPE(vocabulary, [("A", "d"), ("Ad", "a")]))
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, trim_offsets=False)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "first", "text", "expected"),
+    [
+        (whole_texts(True), {"▁Ada": "B-PER", "▁Love": "I-PER"}, "x Ada Lovelace, met",
+         ["Ada Lovelace"]),
+        (whole_texts(False), {"▁Ada": "B-PER", "▁Love": "I-PER"}, "x Ada Lovelace, met",
+         ["Ada Lovelace"]),
+        (whole_texts(False), {"山田": "B-PER", "太郎": "I-PER"}, "山田太郎は met", ["山田太郎"]),
+        (bytes_in_pairs(), {"Ada": "B-PER"}, "é😀 Adaé😀 met Ada", ["Adaé", "Ada"]),
+    ],
+    ids=["split", "one word", "no spaces", "bytes"],
+)  # fmt: skip
+def test_tokenizers_of_all_kinds_give_exact_places(
+    tmp_path: Path, tokenizer: Tokenizer, first: dict[str, str], text: str, expected: list[str]
+) -> None:
+    folder = tiny_models.write(
+        tmp_path, ["O", "B-PER", "I-PER"], first, by_token=True, made=tokenizer
+    )
+    named = load(EncoderSpec("tiny", folder, tuple(tiny_models.digests(folder).items())))
+    detectors = Detectors(["pii.name"], probes([named], lambda _: EVERYWHERE))
+    assert [value for _, value in found(detectors, text)] == expected
 
 
 def test_nothing_is_looked_for_where_no_rule_looks(named: NamedEncoder) -> None:

@@ -48,10 +48,11 @@ def write(
     inputs: Sequence[str] = ("input_ids", "attention_mask", "token_type_ids"),
     nodes: Sequence[onnx.NodeProto] | None = None,
     weights: Sequence[onnx.TensorProto] = (),
+    made: Tokenizer | None = None,
 ) -> Path:
     """A model whose ``words`` have a label; all other words have the first one."""
     folder.mkdir(parents=True, exist_ok=True)
-    made = tokenizer(list(words), positions)
+    made = made or tokenizer(list(words), positions)
     made.save(str(folder / "tokenizer.json"))
     table = np.zeros((made.get_vocab_size(), len(labels)), np.float32)
     table[:, 0] = 3.0 if by_token else 0.0

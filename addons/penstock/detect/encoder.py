@@ -51,15 +51,13 @@ class Piece:
     """What a model says of one piece of a text.
 
     ``scores`` has a row for the piece, or one for each token; ``spans`` are the tokens'
-    places in the text, empty for tokens that stand for no character; ``words`` the number of
-    the word each is a part of.
+    places in the text, empty for tokens that stand for no character.
     """
 
     start: int
     end: int
     scores: Floats
     spans: tuple[tuple[int, int], ...]
-    words: tuple[int | None, ...]
 
 
 class Clock:
@@ -122,7 +120,7 @@ class Encoder:
                 shown = [span for span in spans if span[1] > span[0]]
                 if shown:
                     scores = self._run(encoding, clock)
-                    yield Piece(shown[0][0], shown[-1][1], scores, spans, tuple(encoding.word_ids))
+                    yield Piece(shown[0][0], shown[-1][1], scores, spans)
 
     def _run(self, encoding: Any, clock: Clock) -> Floats:
         """Probabilities of the labels."""

@@ -38,6 +38,9 @@ _TAG = re.compile(r"([BIESLU])-(.+)\Z")
 # A model of 100 million parameters reads some 2000 characters a second on one core.
 CHARACTERS_MAX = 64 * 1024
 _WORD = re.compile(r"[^\W\d_]")
+# Two characters of one word, in a script that sets spaces between words: all before Thai, and the
+# later parts of Latin and Greek.
+_SPACED = re.compile(r"(?:(?=[\u0000-\u0dff\u1e00-\u1fff])\w){2}")
 
 
 @dataclass(slots=True)
@@ -84,7 +87,7 @@ def words(named: NamedEncoder, text: str, clock: Clock) -> Iterator[Word]:
     begun: list[Word] = []
     reached = 0
     for piece in named.encoder.read(text, clock):
-        new = _words(named, piece)
+        new = _words(named, piece, text)
         if piece.start < reached:  # of what both have seen, each keeps what it saw the middle of
             middle = (piece.start + reached) // 2
             begun = [word for word in begun if word.start < middle]
@@ -94,22 +97,33 @@ def words(named: NamedEncoder, text: str, clock: Clock) -> Iterator[Word]:
     yield from begun
 
 
-def _words(named: NamedEncoder, piece: Piece) -> list[Word]:
+def _words(named: NamedEncoder, piece: Piece, text: str) -> list[Word]:
     """The words of one piece. A word is what its first token says it is: models are taught
     the first token of each word, and what they make of the others is chance."""
     found: list[Word] = []
-    last: int | None = None
-    for row, (start, end), number in zip(piece.scores, piece.spans, piece.words, strict=True):
+    for row, (start, end) in zip(piece.scores, piece.spans, strict=True):
         if end <= start:
             continue
-        if found and number is not None and number == last:
+        if found and found[-1].start == start and end > found[-1].end:
+            found.pop()  # a space that stands for the beginning of the text
+        if found and goes_on(text, found[-1].end, start):
             found[-1].end = max(found[-1].end, end)
             continue
         best = int(row.argmax())
         begins, _ = tag(named.encoder.labels[best])
         found.append(Word(start, end, begins, named.meanings[best], float(row[best])))
-        last = number
     return found
+
+
+def goes_on(text: str, end: int, start: int) -> bool:
+    """True when a token that begins at ``start`` is of the word that reached ``end``.
+
+    By the characters, not by the tokenizer's own word numbers: to some the whole of a text
+    is one word. Scripts without spaces have no such words; there each token speaks for itself.
+    """
+    if start != end:
+        return start < end  # a character in several tokens
+    return _SPACED.match(text, start - 1) is not None
 
 
 def entities(found: list[Word], spec: EncoderSpec, text: str) -> Iterator[Finding]:
