@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import threading
 import time
@@ -24,10 +25,19 @@ from penstock.detect import Detectors, encoder_files
 from penstock.detect.encoder import Clock, EncoderTimeoutError, probabilities
 from penstock.detect.encoder_files import EncoderError
 from penstock.detect.encoders import EncoderSpec, NamedEncoder, load, probes
+from penstock.detect.memo import Memo
 from penstock.exchange import UNSCANNABLE, Zone
 from tests.detect import tiny_models
 from tests.detect.tiny_models import digests
 
+PROGRAM = """
+import sys
+from penstock.detect import Detectors
+from penstock.policy.load import load
+from penstock.policy.shipped import resolve
+Detectors(load(resolve(["strict"])).finding_types).scan("hello")
+print([name for name in ("onnxruntime", "tokenizers", "huggingface_hub") if name in sys.modules])
+"""
 EVERYWHERE = frozenset(get_args(Zone))
 
 
@@ -271,6 +281,23 @@ def test_hidden_texts_share_the_time_of_the_text_they_are_in(tmp_path: Path) -> 
     with pytest.raises(EncoderTimeoutError):
         found.scan(hidden, "tool_result")
     assert time.monotonic() - began < 30
+
+
+def test_a_text_that_comes_again_is_not_read_again(
+    tagger: NamedEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memo = Memo(detectors(tagger), b"key")
+    first = memo.scan("I am Ada Lovelace")
+    monkeypatch.setattr(tagger.encoder, "read", None)  # would raise
+    assert memo.scan("I am Ada Lovelace") == first != []
+
+
+def test_without_encoders_neither_library_is_imported() -> None:
+    """They take 50 MB and a tenth of a second."""
+    said = subprocess.run(
+        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True
+    )
+    assert said.stdout.split() == ["[]"]
 
 
 def test_independent_labels_are_no_shares() -> None:

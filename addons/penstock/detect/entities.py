@@ -30,7 +30,7 @@ _USUAL = {
     "pii.name": "PER PERSON NAME GIVENNAME SURNAME FIRSTNAME LASTNAME MIDDLENAME",
     "pii.address": "ADDRESS STREET STREETADDRESS BUILDINGNUM BUILDINGNUMBER SECONDARYADDRESS",
     "pii.organisation": "ORG ORGANIZATION ORGANISATION COMPANY COMPANYNAME",
-    "pii.place": "LOC GPE LOCATION CITY STATE COUNTY COUNTRY",
+    "pii.place": "LOC GPE LOCATION PLACE CITY STATE COUNTY COUNTRY",
 }
 _MEANS = {label: name for name, labels in _USUAL.items() for label in labels.split()}
 _TAG = re.compile(r"([BIESLU])-(.+)\Z")
