@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from mitmproxy.proxy import commands
+from mitmproxy.proxy import commands, layer
 
 
 @dataclass(slots=True)
@@ -31,3 +31,14 @@ class WorkAsideHook(commands.StartHook):
 def goes_aside(transform: object) -> bool:
     """True for a stream transform that asks slow detectors: it is fed in a worker."""
     return bool(getattr(transform, "aside", False))
+
+
+def worked[Outcome](
+    transform: object, run: Callable[[], Outcome]
+) -> layer.CommandGenerator[Outcome | None]:
+    """Run the transform's work: here, or in a worker where it asks slow detectors."""
+    if not goes_aside(transform):
+        return run()
+    work = Work(run)
+    yield WorkAsideHook(work)
+    return work.outcome

@@ -9,7 +9,6 @@ deadlines; a stopped call cancels its upstream at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -34,7 +33,7 @@ from mitmproxy.proxy.layers.http import (
 )
 
 from penstock.proxy import fail_closed
-from penstock.proxy.aside import Work, WorkAsideHook, goes_aside
+from penstock.proxy.aside import worked
 from penstock.proxy.deadlines import Expired, Said
 from penstock.proxy.fail_closed import REFUSED
 from penstock.proxy.problem import (
@@ -206,7 +205,7 @@ class Stream(Tunnelled):
         if isinstance(event, ResponseProtocolError) and isinstance(self._transform, Holding):
             gone = self.client_state == self.state_errored
             broken = partial(fail_closed.broken_off, self._transform)
-            outcome = yield from self._worked(broken)
+            outcome = yield from worked(self._transform, broken)
             rest = fail_closed.last(self.runtime, self.flow, outcome)
             yield from self._send_chunks([] if gone else rest)
         yield from super().handle_protocol_error(event)
@@ -285,7 +284,8 @@ class Stream(Tunnelled):
         if self._transform is None:
             step = fail_closed.Step([chunk] if chunk else [])
         else:
-            outcome = yield from self._worked(partial(fail_closed.fed, self._transform, chunk))
+            feed = partial(fail_closed.fed, self._transform, chunk)
+            outcome = yield from worked(self._transform, feed)
             step = fail_closed.stepped(self.runtime, self._transform, self.flow, chunk, outcome)
         yield from self._send_chunks(step.chunks)
         if chunk is not None and not step.over:
@@ -297,16 +297,6 @@ class Stream(Tunnelled):
             yield from self._cut()
         else:
             yield from self._finish(already_streamed=True)
-
-    def _worked(
-        self, run: Callable[[], list[bytes] | Exception]
-    ) -> layer.CommandGenerator[list[bytes] | Exception | None]:
-        """Let the transform work: here, or in a worker thread where it asks slow detectors."""
-        if not goes_aside(self._transform):
-            return run()
-        work = Work(run)
-        yield WorkAsideHook(work)
-        return work.outcome
 
     def _say(self, data: bytes) -> Commands:
         """Put an event of ours between those of a running stream."""
