@@ -179,8 +179,7 @@ def test_a_client_that_leaves_while_a_worker_is_busy_leaves_nothing_behind(
         client.post(HOST, "/aside-hold", extra=b"x-answer: stop\r\n")
         assert client.answer(head=True).status == 200  # a worker has the first piece now, or soon
     wait_for(lambda: len(upstream.closed_at) > closed, 30)
-    wait_for(lambda: any(line.get("path") == "/aside-hold" for line in proxy.lines[said:]), 30)
-    assert [line["hook"] for line in proxy.lines[said:]] == ["error"]
+    wait_for(lambda: any(line["hook"] == "error" for line in proxy.lines[said:]), 30)
     assert "protocol core" not in proxy.log.read_text()  # nothing crashed
     assert ask(proxy, "/aside-hold", b"chunked").body == b"onetwothree+end"
 
