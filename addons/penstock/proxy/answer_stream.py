@@ -70,7 +70,10 @@ class AnswerTransform:
         self.cut = Cut(governance, live) if live.cuts else None
         self.changes_length = live.may_change_answer and framing is not None
         looks = live.scanner_for is not None and framing is not None
-        self.slow = looks and governance.reads_answers_slowly
+        # Definitions, and what turns out to be one document, are read by all detectors.
+        by_all = live.call.exchange.mcp is not None or framing == "none"
+        slow = governance.reads_answers_slowly if by_all else governance.streams_slowly
+        self.slow = looks and slow
         self.loop = asyncio.get_running_loop() if self.slow and self.cut is not None else None
         if framing not in (None, "none"):
             self.open(framing)

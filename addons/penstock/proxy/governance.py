@@ -132,6 +132,10 @@ class Governance:
         self.quick.scan(WARM_TEXT)  # the first text of a process costs milliseconds more
         reads = self.policy.reads_answers or bool(self.policy.call_types)
         self.reads_answers_slowly = reads and self.detectors.slow
+        listening = (self.detectors.only(types).slow for types in self.policy.stream_types)
+        self.streams_slowly = self.reads_answers_slowly and (
+            self.policy.asks_for_tone or any(listening)
+        )
         if self.policy.reads_answers:
             for types in self.policy.stream_types:
                 prepare(self.detectors, types)
