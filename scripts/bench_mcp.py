@@ -2,8 +2,8 @@
 
 ``scripts/bench --mcp`` prints CPU of our own part (no network, quietest batch), with the tools
 rules alone and with detectors on answers as well, and the latency of a call through
-``penstock run`` over that through bare mitmproxy in the same run. Lists are measured twice:
-the first time a server shows them, and shown again unchanged.
+``penstock run`` over that through bare mitmproxy in the same run. Lists are measured the first
+time a server shows them, shown again unchanged, inside an event stream, and against a lock file.
 """
 
 from __future__ import annotations
@@ -27,9 +27,13 @@ import bench_targets
 from mitmproxy import connection, http
 
 from penstock.cli.demo.certificate import write_server_certificate
+from penstock.mcp.lock import dump
+from penstock.mcp.pins import pins_of
 from penstock.stack import stack
 
 TOOLS = 500
+NOTIFICATIONS = 2000
+CHUNK_BYTES = 64 * 1024
 RULES = f"""
 version: 1
 rules:
@@ -70,9 +74,13 @@ def definition(number: int, run: int) -> dict[str, Any]:
     }
 
 
+def definitions(run: int) -> list[dict[str, Any]]:
+    return [definition(number, run) for number in range(TOOLS)]
+
+
 def listing(run: int) -> bytes:
     """A tools/list answer; another ``run``, other definitions."""
-    tools = [definition(number, run) for number in range(TOOLS)]
+    tools = definitions(run)
     return json.dumps(
         {"jsonrpc": "2.0", "id": 1, "result": {"tools": tools}}, separators=(",", ":")
     ).encode()
@@ -104,6 +112,46 @@ def flow_of(client: connection.Client, body: bytes) -> http.HTTPFlow:
 def spent(addons: bench_path.Addons, method: str, answers: list[bytes]) -> float:
     """As ``least_spent``, on a loop of its own."""
     return asyncio.run(least_spent(addons, method, answers))
+
+
+def notifications(run: int) -> bytes:
+    """Events of a tool that says how far it is, again and again."""
+    return b"".join(
+        event(json.dumps({"jsonrpc": "2.0", "method": "notifications/progress", "params": params}))
+        for number in range(NOTIFICATIONS)
+        for params in [{"progressToken": run, "progress": number, "message": f"{run}.{number}"}]
+    )
+
+
+def event(message: str) -> bytes:
+    return b"event: message\ndata: " + message.encode() + b"\n\n"
+
+
+def streamed(addons: bench_path.Addons, method: str, answers: list[bytes]) -> float:
+    """As ``spent``, for answers that are event streams."""
+    return min(asyncio.run(stream(addons, method, answer)) for answer in answers)
+
+
+async def stream(addons: bench_path.Addons, method: str, answer: bytes) -> float:
+    """CPU milliseconds of one streamed exchange."""
+    client = connection.Client(
+        peername=("127.0.0.1", 40000), sockname=("127.0.0.1", 8080), timestamp_start=0.0
+    )
+    flow = flow_of(client, request_body(method, 0))
+    began = time.process_time()
+    await run(addons, "request", flow)
+    flow.response = http.Response.make(200, b"", {"content-type": "text/event-stream"})
+    flow.response.raw_content = None
+    await run(addons, "responseheaders", flow)
+    transform: Any = flow.response.stream
+    out = b""
+    for at in range(0, len(answer), CHUNK_BYTES):
+        out += b"".join(transform.feed(answer[at : at + CHUNK_BYTES]))
+    out += b"".join(transform.end())
+    await run(addons, "response", flow)
+    if method == "tools/list" and b'"tool_17"' in out:
+        raise SystemExit("the list was not filtered")
+    return (time.process_time() - began) * 1000
 
 
 async def least_spent(addons: bench_path.Addons, method: str, answers: list[bytes]) -> float:
@@ -146,11 +194,34 @@ def own_part(rules: str, rounds: int) -> dict[str, float]:
         gc.collect()
         gc.freeze()  # as the proxy does when it has started
         calls = [result_body(number) for number in range(100 * rounds)]
+        lists = [listing(run) for run in range(2 * rounds)]
+        streams = [event(one.decode()) for one in lists[rounds:]]
+        told = [notifications(run) for run in range(rounds)]
         return {
             "call": spent(addons, "tools/call", calls),
-            "list, first": spent(addons, "tools/list", [listing(run) for run in range(rounds)]),
-            "list, again": spent(addons, "tools/list", [listing(rounds - 1)] * rounds),
+            "list, first": spent(addons, "tools/list", lists[:rounds]),
+            "list, again": spent(addons, "tools/list", [lists[rounds - 1]] * rounds),
+            "list in a stream, first": streamed(addons, "tools/list", streams),
+            "list in a stream, again": streamed(addons, "tools/list", [streams[-1]] * rounds),
+            "notification in a stream": streamed(addons, "tools/call", told) / NOTIFICATIONS,
         }
+
+
+def pinned_part(rounds: int) -> dict[str, float]:
+    """The same for lists of a server whose tools are pinned, and are as pinned."""
+    with tempfile.TemporaryDirectory(prefix="penstock-mcp-") as name:
+        folder = Path(name)
+        server = f"https://{bench_targets.HOST}/mcp"
+        (folder / "mcp.lock.yaml").write_text(dump({server: pins_of(definitions(0))}))
+        policy = folder / "policy.yaml"
+        policy.write_text(RULES + "      pins: mcp.lock.yaml\n")
+        firsts = []
+        for _ in range(rounds):
+            addons = stack(bench_path.governance(folder, policy))
+            spent(addons, "tools/call", [result_body(0)])
+            firsts.append(spent(addons, "tools/list", [listing(0)]))
+        again = spent(addons, "tools/list", [listing(0)] * rounds)
+        return {"list, first": min(firsts), "list, again": again}
 
 
 def post(target: bench_targets.Target, number: int) -> bytes:
@@ -212,6 +283,7 @@ def main() -> None:
     options = parser.parse_args()
     result = {
         "CPU ms, tools rules": own_part(RULES, options.rounds),
+        "CPU ms, tools rules and pins": pinned_part(options.rounds),
         "CPU ms, detectors too": own_part(RULES + DETECTORS, options.rounds),
         "p50 ms of a tools/call": added_latency(options.calls, options.rounds),
     }

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from penstock.mcp.answers import EventFilter
-from penstock.mcp.tools import filter_list_answer, listed_names, match_tool
+from penstock.mcp.tools import filter_list_answer
+from penstock.policy.globs import Globs
 
 ODD = b"""{ "jsonrpc" : "2.0",\r
   "id": 7, "result": {"tools": [
@@ -20,9 +21,17 @@ ODD = b"""{ "jsonrpc" : "2.0",\r
   ], "nextCursor" : "c=="}}"""
 
 
+GET = Globs(("get_*",), fold=False)
+
+
+def listed_names(document: Any, member: str = "tools") -> list[str]:
+    """The names in a list answer, in order."""
+    return [element["name"] for element in document["result"][member]]
+
+
 def hidden(element: Any) -> bool:
     name = element.get("name")
-    return name is None or not match_tool(["get_*"], name)
+    return name is None or not GET.match(name)
 
 
 class Hiding:
@@ -47,8 +56,9 @@ def list_answer(*names: str, **members: Any) -> dict[str, Any]:
 
 def test_tool_patterns_are_exact_in_letter_case() -> None:
     """A server may have ``Get_x`` and ``get_x`` as two tools."""
-    assert match_tool(["get_*", "ping"], "get_x") and match_tool(["ping"], "ping")
-    assert not match_tool(["get_*"], "Get_x") and not match_tool([], "x")
+    either = Globs(("get_*", "ping"), fold=False)
+    assert either.match("get_x") and either.match("ping")
+    assert not GET.match("Get_x") and not Globs((), fold=False).match("x")
 
 
 def test_only_hidden_elements_leave() -> None:
@@ -181,7 +191,7 @@ def test_a_stream_may_be_cut_anywhere(end: str) -> None:
 
 
 def test_a_list_of_500_tools_is_filtered_in_milliseconds() -> None:
-    """500 tools with schemas, half of them hidden, in a few milliseconds (bound: 30)."""
+    """500 tools with schemas, half of them hidden, in a few milliseconds of CPU (bound: 30)."""
     schema = {"type": "object", "properties": {f"p{n}": {"type": "string"} for n in range(8)}}
     tools = [
         {
@@ -194,8 +204,8 @@ def test_a_list_of_500_tools_is_filtered_in_milliseconds() -> None:
     body = json.dumps({"jsonrpc": "2.0", "id": 1, "result": {"tools": tools}}).encode()
     times = []
     for _ in range(5):
-        start = time.perf_counter()
+        start = time.process_time()
         filtered = filter_list_answer(body, hidden)
-        times.append(time.perf_counter() - start)
+        times.append(time.process_time() - start)
     assert len(listed_names(json.loads(filtered))) == 250
     assert min(times) < 0.030

@@ -8,7 +8,7 @@ from penstock.mcp.answers import EventFilter, judge_document
 from penstock.mcp.headers import follow_edits
 from penstock.mcp.provider_side import ProviderServer, provider_servers
 from penstock.mcp.servers import governs, origin, server_problem, url_of
-from penstock.mcp.tools import filter_list_answer, match_tool
+from penstock.mcp.tools import filter_list_answer
 
 __all__ = [
     "EventFilter",
@@ -17,7 +17,6 @@ __all__ = [
     "follow_edits",
     "governs",
     "judge_document",
-    "match_tool",
     "origin",
     "provider_servers",
     "server_problem",

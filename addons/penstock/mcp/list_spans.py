@@ -84,6 +84,10 @@ def _quick_spans(
         compact = written(element)
         if compact is not None and body.startswith(compact, position):
             end = position + len(compact)
+            if body[end : end + 2] == b",{":  # as most write it
+                spans.append((position, end))
+                position = end + 1
+                continue
         else:
             if text is None:
                 text = body.decode("ascii") if body.isascii() else ""

@@ -9,29 +9,20 @@ Filtering is courtesy; calls are checked whether their tool was listed or not.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import orjson
 
 from penstock.mcp.list_spans import Written, without_elements
-from penstock.mcp.servers import wildcard
 from penstock.wire.json_leaves import Reading, parse
 from penstock.wire.json_spans import replace_value
-from penstock.wire.loose import as_dict, as_list, name_of
+from penstock.wire.loose import as_dict
 
 # A filtered list may be kept this long by a client: the delay of a revocation in its view.
 TTL_MILLISECONDS_MAX = 60_000
 
 Hidden = Callable[[Any], bool]
-
-
-def match_tool(patterns: Iterable[str], name: str) -> bool:
-    """True when one of the patterns (``get_*``, ``search_?``, exact) is the tool's name.
-
-    Letter case matters: ``Delete`` and ``delete`` are two tools to a server.
-    """
-    return any(wildcard(pattern, name) for pattern in patterns)
 
 
 def filter_list_answer(
@@ -89,9 +80,3 @@ def _withheld(message: Any) -> bytes:
     text = "The server's list was withheld: it cannot be read safely."
     error = {"code": -31403, "message": text}
     return json.dumps({"jsonrpc": "2.0", "id": ident, "error": error}).encode()
-
-
-def listed_names(document: Any, member: str = "tools") -> list[str]:
-    """The names in a parsed list answer, in order; for reports and pins."""
-    result = as_dict(as_dict(document).get("result"))
-    return [name for element in as_list(result.get(member)) if (name := name_of(element))]
