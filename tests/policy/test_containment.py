@@ -77,12 +77,18 @@ def order_file(folder: Path) -> Path:
 
 def test_contain_and_release(tmp_path: Path, clock: Clock) -> None:
     source = source_in(tmp_path, clock)
-    assert source.contained is None and not source.poll()
+    assert source.contained is None and not source.poll() and not source.ordered()
     contain(tmp_path)
-    assert source.poll() and source.policy.name == "known-good"
+    assert (
+        source.ordered()
+        and source.poll()
+        and not source.ordered()
+        and source.policy.name == "known-good"
+    )
     assert not source.poll(), "one order is one switch"
     release(tmp_path)
-    assert source.poll() and source.policy.name == "open" and source.contained is None
+    assert source.ordered() and source.poll() and not source.ordered()
+    assert source.policy.name == "open" and source.contained is None
 
 
 def test_a_start_while_contained_is_contained(tmp_path: Path, clock: Clock) -> None:
@@ -104,9 +110,10 @@ def test_it_ends_when_its_time_is_over(tmp_path: Path, clock: Clock) -> None:
     contain(tmp_path, until=NOW + 60)
     source = source_in(tmp_path, clock)
     clock.now = NOW + 59.9
-    assert not source.poll() and source.contained is not None
+    assert not source.ordered() and not source.poll() and source.contained is not None
     clock.now = NOW + 60
-    assert source.poll() and source.policy.name == "open"
+    assert source.ordered() and source.poll() and source.policy.name == "open"
+    assert not source.ordered()
     assert source_in(tmp_path, clock).policy.name == "open", "also for who starts later"
 
 

@@ -193,6 +193,11 @@ class Containment:
         self.policy: Policy | None = None
         self.problem = ""
 
+    def due(self, now: float) -> bool:
+        """True when ``poll`` would find something: one `stat`, for whoever looks often."""
+        over = self.policy is not None and self.order is not None and not self.order.holds(now)
+        return self._look() != self._stamp or (over and not self.problem)
+
     def poll(self, now: float) -> bool:
         """Look at the order; True when what it means is another thing than before."""
         stamp = self._look()

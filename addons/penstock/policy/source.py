@@ -83,6 +83,10 @@ class PolicySource:
             raise ConfigError(problems)
         return policy
 
+    def ordered(self) -> bool:
+        """True when there is an order that ``poll`` would take up, or whose time is over."""
+        return self.containment is not None and self.containment.due(self.clock())
+
     def poll(self) -> bool:
         """Look at the files and the order; True when another policy is in force now."""
         before = self.policy

@@ -62,8 +62,10 @@ Addon = Any  # an addon is a plain class with a method per hook; mitmproxy has n
 
 # How often sinks are flushed and expired reservations given back.
 UPKEEP_SECONDS = 1.0
-# How often policy files and orders to contain are looked at. An order has to hold within a second,
-# on a busy machine too; a look costs some microseconds of `stat`.
+# How often policy files are looked at.
+LOOK_SECONDS = 1.0
+# How often orders to contain are: one has to hold within a second, on a busy machine too, and
+# nothing new costs one `stat`.
 WATCH_SECONDS = 0.2
 # How long a thread that judges a large body keeps the interpreter from the loop (Python: 5 ms).
 SWITCH_SECONDS = 0.001
@@ -314,8 +316,13 @@ class Service:
 
     async def watch(self) -> None:
         """Take up changed policy files, and orders to contain and to release."""
+        looked_at = time.monotonic()
         while True:
             await asyncio.sleep(WATCH_SECONDS)
+            due = time.monotonic() - looked_at >= LOOK_SECONDS
+            if not due and not self.governance.source.ordered():
+                continue
+            looked_at = time.monotonic()
             try:
                 await self.look()
             except Exception as error:  # noqa: BLE001  the next look tries again
