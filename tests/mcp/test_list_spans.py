@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.mcp.list_spans import without_elements
+from penstock.mcp.list_spans import replace_beside, without_elements
 from penstock.mcp.tools import filter_list_answer
 from penstock.wire.json_leaves import parse
-from penstock.wire.json_spans import remove_elements
+from penstock.wire.json_spans import remove_elements, replace_value
 
 PATH = ("result", "tools")
 VALUES = st.recursive(
@@ -134,3 +134,27 @@ def test_a_decoy_array_does_not_keep_a_tool(body: bytes) -> None:
     listed = json.loads(body)["result"]["tools"]
     shorter = json.loads(without_elements(body, PATH, listed, [1]))
     assert shorter["result"]["tools"] == [{"name": "a"}]
+
+
+@given(
+    tools=st.lists(st.tuples(SPACES, TEXTS), max_size=4),
+    before=st.lists(st.tuples(KEYS, TEXTS), max_size=3),
+    first=st.booleans(),
+)
+def test_values_beside_a_list_are_replaced_as_the_slow_way_does(
+    tools: list[Any], before: list[Any], first: bool
+) -> None:
+    """Before the array or behind it, whatever looks like one of them inside."""
+    array = "[" + ",".join(space + text + space for space, text in tools) + "]"
+    caching = ['"cacheScope": "public"', '"ttlMs":99999999']
+    members = [*(caching if first else []), f'"tools":{array}', *([] if first else caching)]
+    outer = [*(f'"{name}":{text}' for name, text in before), f'"result":{{{",".join(members)}}}']
+    body = ("{" + ",".join(outer) + "}").encode()
+    reading = parse(body)
+    if reading.problem is not None:
+        return
+    values = {("result", "cacheScope"): b'"private"', ("result", "ttlMs"): b"60000"}
+    slowly = body
+    for path, value in values.items():
+        slowly = replace_value(slowly, path, value)
+    assert replace_beside(body, PATH, reading.value["result"]["tools"], values) == slowly

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import orjson
 
 from penstock.exchange import Path
-from penstock.wire.json_spans import remove_elements
+from penstock.wire.json_spans import locate, remove_elements
 from penstock.wire.loose import at as value_at
 
 Span = tuple[int, int]
@@ -46,6 +46,28 @@ def without_elements(
         if _holds(shorter, path, kept):
             return shorter
     return remove_elements(body, path, removed)
+
+
+def replace_beside(
+    body: bytes,
+    path: Path,
+    listed: list[Any],
+    values: Mapping[Path, bytes],
+    written: Written = orjson.dumps,
+) -> bytes:
+    """``body`` with values replaced that stand beside the array ``listed`` and not in it.
+
+    They are looked for without the array, which is nearly all of the body.
+    """
+    spans = _quick_spans(body, str(path[-1]), listed, written)
+    start, end = (spans[0][0], spans[-1][1]) if spans else (0, 0)
+    if not _stands_once(body, str(path[-1]), (start, end)):
+        start = end = 0
+    found, _ = locate(body[:start] + body[end:], values)
+    for place, (first, last) in sorted(found.items(), key=lambda one: one[1], reverse=True):
+        shift = end - start if first >= start else 0
+        body = body[: first + shift] + values[place] + body[last + shift :]
+    return body
 
 
 def _stands_once(body: bytes, member: str, inside: Span) -> bool:

@@ -14,9 +14,9 @@ from typing import Any
 
 import orjson
 
-from penstock.mcp.list_spans import Written, without_elements
+from penstock.exchange import Path
+from penstock.mcp.list_spans import Written, replace_beside, without_elements
 from penstock.wire.json_leaves import Reading, parse
-from penstock.wire.json_spans import replace_value
 from penstock.wire.loose import as_dict
 
 # A filtered list may be kept this long by a client: the delay of a revocation in its view.
@@ -56,18 +56,21 @@ def filter_list_answer(
         removed = [index for index, element in enumerate(listed) if hidden(element)]
         if removed:
             body = without_elements(body, (*path, member), listed, removed, written)
-        body = _made_private(body, path, result)
+        if private := _made_private(path, result):
+            gone = set(removed)
+            listed = [element for at, element in enumerate(listed) if at not in gone]
+            body = replace_beside(body, (*path, member), listed, private, written)
     return body
 
 
-def _made_private(body: bytes, path: tuple[str | int, ...], result: dict[str, Any]) -> bytes:
-    """Caching fields exist since 2026-07-28; an answer without them is left as it is."""
+def _made_private(path: Path, result: dict[str, Any]) -> dict[Path, bytes]:
+    """What has to change about caching. Its fields exist since 2026-07-28; others get none."""
+    changed: dict[Path, bytes] = {}
     if "cacheScope" in result and result["cacheScope"] != "private":
-        body = replace_value(body, (*path, "cacheScope"), b'"private"')
-    lifetime = result.get("ttlMs")
-    if "ttlMs" in result and not _short_enough(lifetime):
-        body = replace_value(body, (*path, "ttlMs"), str(TTL_MILLISECONDS_MAX).encode())
-    return body
+        changed[(*path, "cacheScope")] = b'"private"'
+    if "ttlMs" in result and not _short_enough(result["ttlMs"]):
+        changed[(*path, "ttlMs")] = str(TTL_MILLISECONDS_MAX).encode()
+    return changed
 
 
 def _short_enough(lifetime: Any) -> bool:
