@@ -72,6 +72,18 @@ def test_a_run_without_a_call_says_what_that_may_mean() -> None:
     assert "ignores HTTPS_PROXY" in line
 
 
+def test_what_was_found_too_late_is_said() -> None:
+    """By who found it; which calls they were is the audit log's to say."""
+    found = {"type": "secret.candidate", "detector": "detect-secrets:KeywordDetector", "count": 1}
+    late = {"type": "late", "id": "c0ffee", "findings": [found]}
+    summary = summarise([call(), late, late])
+    assert summary.as_json()["found_late"] == {"detect-secrets:KeywordDetector": 2}
+    assert render(summary)[-1] == (
+        "2 found when it had left: detect-secrets:KeywordDetector 2; "
+        "`penstock audit show` says of which calls"
+    )
+
+
 def test_json_is_readable_back() -> None:
     data = json.loads(json.dumps(summarise(LINES).as_json()))
     assert data["cost_usd"] == "0.0012"

@@ -30,6 +30,7 @@ class Summary:
     unpriced: int = 0
     redacted: Counter[str] = field(default_factory=Counter)
     restored: int = 0
+    found_late: Counter[str] = field(default_factory=Counter)  # by who found it
 
     def as_json(self) -> dict[str, Any]:
         """The same as data; the cost is a decimal number in a string."""
@@ -45,13 +46,17 @@ class Summary:
             "unpriced": self.unpriced,
             "redacted": dict(self.redacted),
             "restored": self.restored,
+            "found_late": dict(self.found_late),
         }
 
 
 def summarise(lines: Iterable[dict[str, Any]]) -> Summary:
-    """Count the ``call`` lines of an audit log (docs/audit.md); other lines are passed over."""
+    """Count the ``call`` and ``late`` lines of an audit log (docs/audit.md), no others."""
     summary = Summary()
     for line in lines:
+        if line.get("type") == "late":
+            for finding in line.get("findings") or []:
+                summary.found_late[str(finding.get("detector"))] += finding.get("count") or 0
         if line.get("type") != "call":
             continue
         if line.get("outcome") == "tunnelled":
@@ -108,6 +113,10 @@ def render(summary: Summary) -> list[str]:
         listed = ", ".join(f"{name} {count}" for name, count in types)
         restored = f", {summary.restored} put back into answers" if summary.restored else ""
         lines.append(f"{summary.redacted.total()} kept from leaving: {listed}{restored}")
+    if summary.found_late:
+        found = ", ".join(f"{name} {count}" for name, count in summary.found_late.most_common())
+        where = "`penstock audit show` says of which calls"
+        lines.append(f"{summary.found_late.total()} found when it had left: {found}; {where}")
     if summary.tunnelled:
         lines.append(f"{_many(summary.tunnelled, 'connection')} passed through unread")
     return lines
