@@ -20,8 +20,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "addons"))
 
+from evaluate_answers import answers
 from evaluate_model import FROM_TOOLS, learned
-from evaluate_table import HEAD, interval, line, rows, written
+from evaluate_table import ANSWERS, HEAD, interval, line, rows, written
 
 from penstock.detect import Detectors, known_types
 from penstock.exchange import matches_type
@@ -242,8 +243,6 @@ def orders(directory: Path, show: str) -> None:
         )
     alarms(directory, "injection", show, prompts_only=False)
     alarms(directory, "tool_poisoning", show, prompts_only=False)
-    alarms(directory, "leakage", show, prompts_only=False)
-    alarms(directory, "unsafe", show, prompts_only=False)
 
 
 # Ways to write an order so that a pattern does not see it.
@@ -322,7 +321,9 @@ def main() -> None:
     parser.add_argument("--show", default="", help="print the rows behind a measure")
     parser.add_argument("--print", action="store_true", help="leave docs/detection.md alone")
     parser.add_argument(
-        "--only", default="", help="secret, pii, injection, learned, evasion, installed, cost"
+        "--only",
+        default="",
+        help="secret, pii, injection, learned, evasion, installed, cost, answers",
     )
     arguments = parser.parse_args()
     if not arguments.corpora.is_dir():
@@ -345,8 +346,13 @@ def main() -> None:
         installed("secret", show)
     if only in ("", "cost"):
         cost(directory)
-    if not (only or show or arguments.print):
+    keep = bool(show or arguments.print)
+    if not (only or keep):
         written()
+    if only in ("", "answers"):
+        answers(directory)
+        if not keep:
+            written(marks=ANSWERS)
 
 
 if __name__ == "__main__":

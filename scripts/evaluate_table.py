@@ -9,8 +9,9 @@ from pathlib import Path
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "detection.md"
 HEAD = "| measure | value | 95 % interval | n |\n|---|---|---|---|"
-# Between these lines of the page stands the table, and nothing that a person wrote.
+# Between these lines of the page stands a table, and nothing that a person wrote.
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
+ANSWERS = "<!-- measured answers: begin -->", "<!-- measured answers: end -->"
 _lines: list[str] = []
 
 
@@ -41,12 +42,14 @@ def line(measure: str, value: str, between: str, size: int) -> None:
     print(_lines[-1], flush=True)
 
 
-def written(page: Path = PAGE) -> None:
-    """Put the rows printed so far between the marks of the page, and leave the rest of it."""
+def written(page: Path = PAGE, marks: tuple[str, str] = (BEGIN, END)) -> None:
+    """Put the rows printed since the last table between the marks of the page, and leave the
+    rest of it."""
     text = page.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
+    before, begin, rest = text.partition(marks[0])
+    _, end, after = rest.partition(marks[1])
     if not (begin and end):
-        raise SystemExit(f"{page} has no lines {BEGIN} and {END}")
+        raise SystemExit(f"{page} has no lines {marks[0]} and {marks[1]}")
     table = "\n".join([HEAD, *_lines])
-    page.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}", encoding="utf-8")
+    _lines.clear()
+    page.write_text(f"{before}{begin}\n{table}\n{end}{after}", encoding="utf-8")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scripts.evaluate_table import BEGIN, END, interval, line, written
+from scripts.evaluate_table import ANSWERS, BEGIN, END, interval, line, written
 from scripts.training.corpus import Text, result_sentences, sentences
 from scripts.training.fit import Matrix, fit
 from scripts.training.measure import _taught, lowest
@@ -80,6 +80,12 @@ def test_the_table_replaces_what_stands_between_the_marks(tmp_path: Path) -> Non
     text = page.read_text()
     assert text.startswith(f"before\n{BEGIN}\n| measure |") and text.endswith(f"{END}\nafter\n")
     assert "| a measure | 0.5 | 0.2366-0.7634 | 10 |" in text and "old" not in text
+    page.write_text(f"{BEGIN}\n{END}\n{ANSWERS[0]}\n| old |\n{ANSWERS[1]}\n")
+    line("another", "1", "-", 1)
+    written(page, ANSWERS)
+    begun, _, rest = page.read_text().partition(ANSWERS[0])
+    assert begun == f"{BEGIN}\n{END}\n" and "| another | 1 | - | 1 |" in rest
+    assert "a measure" not in rest and "old" not in rest, "each table has its own rows"
     page.write_text("no marks")
     with pytest.raises(SystemExit):
         written(page)
