@@ -112,7 +112,7 @@ def _quick_spans(
                 continue
         else:
             if text is None:
-                text = body.decode("ascii") if body.isascii() else ""
+                text = body.decode("latin-1")  # a character for each byte: only ends matter
             end = _end(text, position)
             if end < 0:
                 return None
