@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import http.client
+import json
 import sys
 import threading
 import time
@@ -15,6 +17,7 @@ import pytest
 
 from penstock.detect import Detectors, known_types
 from penstock.proxy.offload import offload
+from penstock.proxy.service import SWITCH_SECONDS
 from tests.harness import Penstock, https_server, running_penstock
 from tests.sdk.provider import HOSTS, Provider
 
@@ -89,23 +92,70 @@ def test_others_do_not_wait_for_a_large_prompt(proxy: Penstock) -> None:
     assert min(longest_gap(proxy) for _ in range(TRIES)) < LAG_SECONDS_MAX
 
 
-def test_the_loop_goes_on_while_a_large_text_is_searched() -> None:
-    """Every detector over 5 MB of prose in the worker: what it keeps from the loop itself."""
+MEGABYTE = 1024 * 1024
+SCRIPTS = (
+    "The gate – it’s open. Вода течёт через плотину. 水从大坝流出。 \U0001f600 "
+    "def f(x): return x['a'] + 1\n"
+)
+# Latin words in letters of other scripts.
+DISGUISED = "\u0440\u0430\u0443\u0440\u0430\u043b \u0430\u0441\u0435\u043e\u0443\u0445 "
+
+
+def filled(text: str, megabytes: float) -> str:
+    return text * int(megabytes * MEGABYTE / len(text))
+
+
+# What is judged by letters is slow to judge (seconds for 5 MB) and no less interruptible.
+LARGE_TEXTS = {
+    "prose": filled(WORDS, 5),
+    "scripts": filled(SCRIPTS, 5),
+    "base64": filled(base64.b64encode(WORDS.encode()).decode(), 5),
+    "runs": filled(base64.b64encode(WORDS.encode()).decode() + " ", 5),
+    "nested": filled(base64.b64encode(base64.b64encode(LARGE[:9000].encode())).decode() + " ", 5),
+    "json": filled(json.dumps({"id": 1, "name": "Gate", "tags": ["a", "b"], "at": 3.25}), 5),
+    "digits": filled("4929 1234 5678 9012, ", 1),
+    "word": "a" * 5 * MEGABYTE,
+    "mail": filled("someone@example.com, ", 1),
+    "keys": filled("-----BEGIN RSA PRIVATE KEY-----\n" + "MIIEpAIBAAKCAQEA7bq0z7Y8Fh3k\n" * 3, 1),
+    "look-alikes": filled(DISGUISED + DISGUISED.replace("\u0430", "a"), 0.5),
+    "zero-width": "\u200b".join(filled(WORDS, 0.25)),
+    "invisible": "\u200b" * (MEGABYTE // 4),
+}
+# CPU that the worker may use between two turns of the loop. The aim is 5 ms, but a busy machine
+# wakes the loop late; a sort of all findings took 50 ms.
+HELD_SECONDS_MAX = 0.02
+
+
+@pytest.mark.parametrize("kind", sorted(LARGE_TEXTS))
+def test_the_loop_goes_on_while_a_large_text_is_searched(kind: str) -> None:
+    """Every detector over a large text in the worker: what it keeps from the loop itself."""
     detectors = Detectors(known_types())
-    detectors.scan(LARGE, "tool_result")
-    text = WORDS * (5 * 1024 * 1024 // len(WORDS))
+    text = LARGE_TEXTS[kind]
+    clocks: list[int] = []
 
-    async def longest_tick() -> float:
-        judged = asyncio.ensure_future(offload(detectors.scan, text, "tool_result"))
-        ticks = []
+    def judge() -> None:
+        clocks.append(time.pthread_getcpuclockid(threading.get_ident()))
+        detectors.scan(text, "tool_result")
+
+    async def longest_turn() -> float:
+        clocks.clear()
+        judged = asyncio.ensure_future(offload(judge))
+        while not clocks:
+            await asyncio.sleep(0)
+        turns = []
         while not judged.done():
-            began = time.perf_counter()
+            began = time.clock_gettime(clocks[0])
             await asyncio.sleep(0.001)
-            ticks.append(time.perf_counter() - began)
-        assert await judged == [] and len(ticks) > 5
-        return max(ticks)
+            turns.append(time.clock_gettime(clocks[0]) - began)
+        assert len(turns) > 5
+        return max(turns)
 
-    assert min(asyncio.run(longest_tick()) for _ in range(TRIES)) < LAG_SECONDS_MAX
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_SECONDS)  # as the running proxy does
+    try:
+        assert any(asyncio.run(longest_turn()) < HELD_SECONDS_MAX for _ in range(TRIES))
+    finally:
+        sys.setswitchinterval(interval)
 
 
 def longest_gap(proxy: Penstock) -> float:

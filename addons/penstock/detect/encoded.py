@@ -42,7 +42,7 @@ def encoded_runs(view: View) -> Iterator[Decoded]:
     for match in _RUN.finditer(data):
         low, high = match.span()
         start = None
-        for plain in _texts(data[low:high]):
+        for plain in _texts(bytes(data[low:high])):
             start = view.index(low) if start is None else start
             count += 1
             if plain is None or count > RUNS_MAX:

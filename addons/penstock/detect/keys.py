@@ -13,6 +13,8 @@ import re
 from collections.abc import Iterator
 from itertools import pairwise
 
+import re2
+
 from penstock.detect.probe import Probe
 from penstock.detect.randomness import classes, entropy, word_share
 from penstock.detect.tokens import free_on_the_left
@@ -36,7 +38,9 @@ _LIVE_KEY = (
 # What may stand between the lines of a key pasted into code, logs or JSON.
 _KEY_RUN = re.compile(r"[0-9A-Za-z+/=_:,;. \t\r\n\\\"'`*#>|()\[\]$&-]*")
 _BASE64_RUN = re.compile(r"[0-9A-Za-z+/=]{20,}")
-_OTHER_BLOCK = re.compile(r"-----BEGIN (?![A-Z0-9 ]{0,40}PRIVATE)")
+# Whatever is no private key, and embedded media.
+_OTHER = re2.compile(rb";base64,|-----BEGIN ([A-Z0-9 ]{0,47})")
+_END = re.compile(r"\s*\Z")
 PRIVATE_KEY = _TYPE = "secret.private_key"
 END_LINE = re.compile(r"-----END [^-\n]{0,60}-----")
 _SEGMENT = "[0-9A-Za-z_-]"
@@ -90,7 +94,7 @@ def _find_private_keys(view: View) -> Iterator[Finding]:
         if start < done:
             continue
         stop = _key_end(view.text, end, following)
-        if not view.text[end:].strip():
+        if _END.match(view.text, end):
             yield Finding(_TYPE, start, end, 0.6, _TYPE)  # the key follows elsewhere
         elif _holds_key(view.text[end:stop]):
             yield Finding(_TYPE, start, stop, 1.0, _TYPE)
@@ -169,7 +173,7 @@ def _json_segment(segment: str) -> dict[str, object] | None:
 
 def _find_lines(view: View) -> Iterator[Finding]:
     lines = list(view.spans(_line))
-    if len(lines) > _LINES_MAX or _public(view.text):
+    if not lines or len(lines) > _LINES_MAX or _public(view):
         return
     for _, _, low, high in lines:
         value = view.text[low:high]
@@ -179,6 +183,6 @@ def _find_lines(view: View) -> Iterator[Finding]:
             yield Finding("secret.key_material", low, high, 0.6, "secret.key_material")
 
 
-def _public(text: str) -> bool:
+def _public(view: View) -> bool:
     """True when the text shows a block that is public by its label, or embedded media."""
-    return ";base64," in text or _OTHER_BLOCK.search(text) is not None
+    return any(b"PRIVATE" not in (match[1] or b"") for match in _OTHER.finditer(view.data))

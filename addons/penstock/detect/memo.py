@@ -12,6 +12,7 @@ from collections import OrderedDict
 from hashlib import blake2b
 from typing import Protocol
 
+from penstock.detect.view import utf8
 from penstock.exchange import Finding, Zone
 
 # A 200 KB agent conversation has some hundred blocks; this holds many of them at once.
@@ -53,10 +54,7 @@ class Memo:
     def scan(self, text: str, zone: Zone = "user") -> list[Finding]:
         """The findings of ``text``: remembered, or found now. The list is the caller's own."""
         digest = blake2b(
-            text.encode("utf-8", "surrogatepass"),
-            digest_size=DIGEST_BYTES,
-            key=self._key,
-            person=zone.encode()[:16],
+            utf8(text), digest_size=DIGEST_BYTES, key=self._key, person=zone.encode()[:16]
         ).digest()
         with self._lock:
             known = self._entries.get(digest)

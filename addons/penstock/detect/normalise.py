@@ -18,7 +18,7 @@ import re2
 from penstock.detect.encoded import encoded_runs
 from penstock.detect.reading import RUNS_MAX, Decoded, Places
 from penstock.detect.spelling import respelt
-from penstock.detect.view import View
+from penstock.detect.view import View, pieces_of, utf8
 
 # base64 inside base64, percent inside JSON: two levels are seen in practice.
 DEPTH_MAX = 2
@@ -28,13 +28,11 @@ WINDOWS_MAX = 64
 # either side a value goes on that nothing breaks. What is longer counts as not judged.
 MASK_REACH = 400
 UNBROKEN_REACH = 256 * 1024
-# Of a long text so much is folded at a time: some 0.3 ms.
-PIECE_CHARACTERS = 64 * 1024
 # Characters to be replaced one by one, each in a thirtieth of the time a look at all takes.
 REPLACED_MAX = 24
-_PERCENT = re.compile(r"%[0-9A-Fa-f]{2}")
+_PERCENT = re2.compile(rb"%[0-9A-Fa-f]{2}")
 _PERCENT_RUN = re.compile(r"(?:%[0-9A-Fa-f]{2})+")
-_ESCAPED = re.compile(r"\\u[0-9A-Fa-f]{4}")
+_ESCAPED = re2.compile(rb"\\u[0-9A-Fa-f]{4}")
 _PIECE_ENDS = " \t\r\n\"'<>"
 _WHITE = " \t\r\n"
 _ESCAPE = re.compile(r"\\u([0-9A-Fa-f]{4})|\\([nrtbf\"\\/])")
@@ -72,13 +70,12 @@ def readings(view: View, unmasked: bool = False) -> Iterator[Decoded]:
 
     ``unmasked``: the text is such a reading already.
     """
-    text = view.text
     if not (unmasked or view.ascii) and _PERHAPS_ODD.search(view.beyond) and _ODD.search(view.data):
         yield from _masked(view)
     yield from encoded_runs(view)
-    if "%" in text:
+    if b"%" in view.data:
         yield from _pieces(view, _PERCENT, _unpercent)
-    if "\\u" in text:
+    if b"\\" in view.data:
         yield from _pieces(view, _ESCAPED, _unescape)
     yield from respelt(view)
 
@@ -116,20 +113,16 @@ def unmasked(text: str, base: int = 0) -> Decoded:
     the text stands in the original.
     """
     span = (base, base + len(text))
-    # In pieces: other threads wait for a look at all characters of one.
-    starts = range(0, len(text), PIECE_CHARACTERS)
-    pieces = [text[start : start + PIECE_CHARACTERS] for start in starts]
-    found = {char for piece in pieces for char in set(piece)}
+    found = {char for piece in pieces_of(text) for char in set(piece)}
     folds = {char: _folded(char) for char in found if char > "\x7f"}
     changed = {char: folded for char, folded in folds.items() if folded != char}
-    plain = "".join([_unmasked(piece, changed) for piece in pieces])
+    plain = "".join([_unmasked(piece, changed) for piece in pieces_of(text)])
     if all(len(folded) == 1 for folded in changed.values()):  # any text that hides nothing
         return Decoded(plain, span, range(base, span[1] + 1), True)
     places = Places()
     done = 0
-    for match in _NOT_ASCII.finditer(text):
-        at = match.start()
-        folded = changed.get(match.group())
+    for at, char in _beyond_ascii(text):
+        folded = changed.get(char)
         if folded is None:
             continue
         if at > done:
@@ -139,6 +132,15 @@ def unmasked(text: str, base: int = 0) -> Decoded:
         done = at + 1
     places.add(base + done, len(text) + 1 - done)
     return Decoded(plain, span, places, True)
+
+
+def _beyond_ascii(text: str) -> Iterator[tuple[int, str]]:
+    """Where the characters beyond ASCII stand, and which they are."""
+    base = 0
+    for piece in pieces_of(text):
+        for match in _NOT_ASCII.finditer(piece):
+            yield base + match.start(), match.group()
+        base += len(piece)
 
 
 def _unmasked(piece: str, changed: dict[str, str]) -> str:
@@ -163,20 +165,21 @@ def _folded(char: str) -> str:
     return "".join(_folded(inner) for inner in plain)
 
 
-def _pieces(view: View, pattern: re.Pattern[str], decode: _Decode) -> Iterator[Decoded]:
+def _pieces(view: View, pattern: re2._Regexp, decode: _Decode) -> Iterator[Decoded]:
     """The unbroken pieces of text around each escape, decoded."""
     text = view.text
-    match = pattern.search(text)
+    match = pattern.search(view.data)
     high = 0  # where the last piece ends
     for count in range(RUNS_MAX + 1):
         if match is None:
             return
+        low, escaped = view.index(match.start()), view.index(match.end())
         if count == RUNS_MAX:
-            view.leave(match.start())
+            view.leave(low)
             return
-        low, high = _unbroken(view, match.start(), high, _PIECE_ENDS)
+        low, high = _unbroken(view, low, high, _PIECE_ENDS)
         yield decode(text[low:high], low)
-        match = pattern.search(text, high)
+        match = pattern.search(view.data, match.end() + len(utf8(text[escaped:high])))
 
 
 def _unbroken(view: View, at: int, floor: int, ends: str) -> tuple[int, int]:

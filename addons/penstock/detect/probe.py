@@ -17,7 +17,7 @@ import re2
 
 from penstock.detect.gist import ascii_part, beyond_ascii, gist
 from penstock.detect.pattern import trigger
-from penstock.detect.view import View
+from penstock.detect.view import View, pieces_of, utf8
 from penstock.exchange import Finding, Zone
 
 # Budget of one automaton and its cache of states (bytes); a full cache starts anew.
@@ -127,7 +127,7 @@ class _Group:
     def __bool__(self) -> bool:
         return bool(self._probes)
 
-    def hits(self, data: bytes) -> Iterable[Probe]:
+    def hits(self, data: bytes | bytearray) -> Iterable[Probe]:
         if not self._probes:
             return ()
         return [self._probes[index] for index in self._set.Match(data) or ()]
@@ -159,8 +159,9 @@ class _Phrases:
         found: set[int] = set()
         if view.beyond and self._needed.search(view.beyond) is not None:
             found.update(self._other[index] for index in self._other_set.Match(data) or ())
-            for letter, folded in _FOLDED:
-                data = data.replace(letter, folded)
+            if _FOLDED.search(data) is not None:
+                pieces = (piece.translate(_FOLDED_TO) for piece in pieces_of(view.text))
+                data = utf8("".join(pieces))
         found.update(self._plain[index] for index in self._plain_set.Match(data) or ())
         return [
             probe
@@ -170,7 +171,8 @@ class _Phrases:
 
 
 # The long s and the kelvin sign: RE2 takes them for s and k where case does not matter.
-_FOLDED = (("\u017f".encode(), b"s"), ("\u212a".encode(), b"k"))
+_FOLDED = re2.compile("[\u017f\u212a]".encode())
+_FOLDED_TO = str.maketrans("\u017f\u212a", "sk")
 
 
 def _sign(probe: Probe) -> str:
