@@ -177,7 +177,7 @@ def test_the_loop_serves_others_while_a_model_goes_round_in_circles(
     tmp_path: Path, upstream: Upstream, models: Path
 ) -> None:
     """A model that hangs ends after its time; until then nobody else waits for it."""
-    encoders = tiny_models.setting(models / "endless", give_up_after="4s", ask="always")
+    encoders = tiny_models.setting(models / "endless", give_up_after="12s", ask="always")
     policy = LATE.format(encoders=encoders, on_error="deny")
     with running_penstock(tmp_path, policy, upstream) as proxy:
         refused: list[Exception] = []
