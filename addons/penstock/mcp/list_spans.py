@@ -1,8 +1,9 @@
 """Take elements out of a long JSON array quickly, byte for byte.
 
-Finding 500 tool definitions by scanning structure costs 20 ms; comparing each with its own
-compact form, or letting the C scanner step over it, costs 1 ms. The quick way guesses where
-the array stands and then proves the result by parsing it; when the proof fails, the slow and
+Finding 500 tool definitions by scanning structure costs 12 ms; comparing each with its own
+compact form, or letting the C scanner step over it, costs less than 1 ms. The quick way takes the
+array that stands behind its name first, and proves that no other can be meant: the name stands
+nowhere else outside of it, or the result reads as it should. Where the proof fails, the slow and
 general way is taken. Nothing but the elements and their commas leaves.
 """
 
