@@ -25,7 +25,8 @@ from evaluate_model import FROM_TOOLS, learned
 from evaluate_table import ANSWERS, HEAD, interval, line, rows, written
 
 from penstock.detect import Detectors, known_types
-from penstock.exchange import matches_type
+from penstock.exchange import Finding, Leaf, Zone, matches_type
+from penstock.policy.seams import Seams
 
 # Types of the structured part of the PII sets; names, places and dates need a language model.
 STRUCTURED = {
@@ -262,7 +263,6 @@ EVASIONS = {
     "percent": lambda text: "".join(f"%{b:02X}" for b in text.encode()),
     "leet": lambda text: text.translate(str.maketrans("aeiot", "43107")),
     "reversed": lambda text: text[::-1],
-    "half per message": lambda text: text[: len(text) // 2],
 }
 
 
@@ -283,6 +283,28 @@ def evasions(directory: Path) -> None:
                 interval(sum(hit), len(hit)),
                 len(hit),
             )
+        cut = [bool(in_two_messages(detectors, text, zone)) for text in plain[:300]]
+        line(
+            f"{name}, recall, half per message",
+            f"{sum(cut) / len(cut):.3f}",
+            interval(sum(cut), len(cut)),
+            len(cut),
+        )
+
+
+def in_two_messages(detectors: Detectors, text: str, zone: Zone) -> list[Finding]:
+    """What is found of a text whose halves stand in two messages."""
+
+    class Remembered:
+        def findings(self, window: str, zone: Zone) -> list[Finding]:
+            return detectors.scan(window, zone)
+
+    seams, found = Seams(Remembered()), []
+    for at, half in enumerate((text[: len(text) // 2], text[len(text) // 2 :])):
+        alone = detectors.scan(half, zone)
+        found += alone
+        found += [one for _, one in seams.across(Leaf((at,), half, zone), alone)]
+    return found
 
 
 def cost(directory: Path) -> None:

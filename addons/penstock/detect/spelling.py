@@ -1,7 +1,8 @@
-"""Words spelt so that no pattern sees them: l e t t e r s apart, d1g1ts for letters.
+"""Words spelt so that no pattern sees them: l e t t e r s apart, d1g1ts for letters, sdrawkcab.
 
-Two more readings of a text (see ``normalise``): the first joins what stands letter by
-letter, the second writes letters where words upon words have digits in them.
+Three more readings of a text (see ``normalise``): the first joins what stands letter by
+letter, the second writes letters where words upon words have digits in them, the third turns
+round what has common words backwards in it.
 """
 
 from __future__ import annotations
@@ -27,8 +28,19 @@ PIECE_STEP = RUN_CHARACTERS_MAX - 4096
 # Three words in a row that have both letters and digits that look like letters.
 _MIXED = r"[A-Za-z$@]*(?:[A-Za-z][013457$@]|[013457$@][A-Za-z]{2})[A-Za-z013457$@]*"
 _LEET = re2.compile(rf"(?:{_MIXED}(?: [a-z]{{1,12}})?[ ,.:;!?'\"]{{1,3}}){{3,}}".encode())
-# Whether there is any of either, in one pass: plain text needs no more (6 us per 4 KB).
-_ANY = re2.compile(_APART.pattern + b"|" + _LEET.pattern)
+# Common words of orders in six languages, backwards: only such as are no word that way round.
+# So many different ones make a text worth reading from its end.
+_TURNED = (
+    "eht|dna|uoy|ruoy|siht|taht|htiw|morf|hcihw|tahw|rehto|yna|gnihtyreve|erofeb|evoba|snoitcurtsni"
+    "|erongi|tegrof|suoiverp|metsys|tpmorp|egassem|rewsna|esaelp|drowssap|terces|laever|woh|fo|tuoba"
+    "|dnu|eid|hci|nessegrev|eis|hcis|thcin|enie|euq|rop|anu|arap|moc|amu|suov|snad|rus|ehc"
+    "|inoizurtsi|senoiccurtsni"
+)
+_BACKWARDS = re2.compile(rf"(?i:\b(?:{_TURNED})\b)".encode())
+BACKWARD_WORDS_MIN = 3
+# Whether there is any of the three, in one pass: plain text needs no more (9 us per 4 KB).
+_GATE = r"(?i:\b(?:eht|dna|uoy|ruoy|siht|taht|htiw|dnu|eid|euq|rop|anu|ehc)\b)"
+_ANY = re2.compile(_APART.pattern + b"|" + _LEET.pattern + b"|" + _GATE.encode())
 _LETTERS = str.maketrans("013457$@", "oieastsa")
 # How far around such words the sentence is read with them.
 LEET_REACH = 160
@@ -39,6 +51,7 @@ def respelt(view: View) -> Iterator[Decoded]:
     if _ANY.search(view.data):
         yield from _joined(view)
         yield from _lettered(view)
+        yield from _turned(view)
 
 
 def _joined(view: View) -> Iterator[Decoded]:
@@ -85,6 +98,21 @@ def _lettered(view: View) -> Iterator[Decoded]:
         done = high
         words = re.sub(r"\S+", _letters_for_digits, view.text[low:high])
         yield Decoded(words, (low, high), range(low, high + 1))
+
+
+def _turned(view: View) -> Iterator[Decoded]:
+    """The text from its end, in pieces; each stands for its place as a whole."""
+    words: set[bytes] = set()
+    for match in _BACKWARDS.finditer(view.data):
+        words.add(match[0].lower())
+        if len(words) >= BACKWARD_WORDS_MIN:
+            break
+    else:
+        return
+    text = view.text
+    for low in range(0, len(text), PIECE_STEP):
+        piece = text[low : low + RUN_CHARACTERS_MAX]
+        yield Decoded(piece[::-1], (low, low + len(piece)))
 
 
 def _letters_for_digits(word: re.Match[str]) -> str:

@@ -12,6 +12,7 @@ from penstock.policy.leaks import Leaks
 from penstock.policy.mark import can_be_marked, comes_back_marked, is_prose, marking
 from penstock.policy.policy import Rule, find_of
 from penstock.policy.rules.redact import METHODS, Redact, place_of, replacement
+from penstock.policy.seams import Seams
 from penstock.policy.state import State
 from penstock.wire.edits import Edit
 
@@ -62,6 +63,7 @@ def judge_content(
 ) -> ContentVerdict:
     """Scan each text once; let every rule speak about every finding that is not ignored."""
     verdict = ContentVerdict()
+    seams = Seams(state) if direction == "request" else None
     by_zone: dict[Zone, list[Rule[Any]]] = {}
     marks = [rule for rule in rules if isinstance(rule.act, Redact) and rule.act.method == "mark"]
     for leaf in leaves:
@@ -84,6 +86,10 @@ def judge_content(
             if ignored is None or not ignored(finding, value):
                 judge_finding(verdict, reading, leaf, finding, direction, state)
                 counted.append(finding)
+        if seams is not None:
+            for half, finding in seams.across(leaf, found):
+                if ignored is None or not ignored(finding, half.text[finding.start : finding.end]):
+                    judge_finding(verdict, reading, half, finding, direction, state)
         if marks:
             mark(
                 verdict,
