@@ -208,3 +208,36 @@ def test_limits_hold_in_the_child() -> None:
     ).stdout
     assert out.strip() == "(64, 64) (0, 0)"
     assert resource.getrlimit(resource.RLIMIT_NOFILE) == before
+
+
+def test_a_key_of_a_rule_is_in_a_variable_or_nothing_runs(tmp_path: Path) -> None:
+    """The rule names the server; a key that nobody takes, or that cannot be had, is said."""
+    seen = tmp_path / "seen"
+    server = python(f"import os; open({str(seen)!r}, 'w').write(os.environ['SHOP_KEY'])")
+    policy = textwrap.dedent(f"""
+        version: 1
+        name: keys
+        mode: enforce
+        rules:
+          - id: shop-key
+            credential: {{hosts: [shop], from: {{file: {tmp_path / "key"}}}}}
+    """)
+
+    def run(*options: str) -> subprocess.CompletedProcess[bytes]:
+        line = wrapped(tmp_path, *server)
+        (tmp_path / "policy.yaml").write_text(policy)
+        at = line.index("--")
+        line = [*line[:at], *options, *line[at:]]
+        return subprocess.run(
+            line, stdin=subprocess.DEVNULL, capture_output=True, timeout=SECONDS_MAX
+        )
+
+    unsaid = run()
+    assert unsaid.returncode == 2 and b"say which variable takes it" in unsaid.stderr
+    unknown = run("--key", "SHOP_KEY=other", "--key", "X=shop-key")
+    assert unknown.returncode == 2 and b"no credential rule 'other'" in unknown.stderr
+    assert run("--key", "SHOP_KEY=shop-key").returncode == 2
+    assert not seen.exists(), "nothing ran without its key"
+    (tmp_path / "key").write_text("the-real-key-0001\n")
+    run("--key", "SHOP_KEY=shop-key")
+    assert seen.read_text() == "the-real-key-0001"

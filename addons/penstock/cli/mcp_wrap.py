@@ -37,6 +37,13 @@ Example, in place of "npx" in a client's configuration:
     help="A variable the server gets besides the basic ones; repeatable.",
 )
 @click.option(
+    "--key",
+    "keys",
+    multiple=True,
+    metavar="NAME=RULE",
+    help="A variable that holds the key of the policy's credential rule RULE; repeatable.",
+)
+@click.option(
     "--line-mib",
     type=click.IntRange(min=1, max=1024),
     default=32,
@@ -51,6 +58,7 @@ def command(
     store: str | None,
     name: str | None,
     wanted: tuple[str, ...],
+    keys: tuple[str, ...],
     line_mib: int,
     arguments: tuple[str, ...],
 ) -> None:
@@ -61,10 +69,13 @@ def command(
     """
     from penstock.destinations import pattern_problem
     from penstock.policy.problem import ConfigError
+    from penstock.route.credentials.fetched import SourceError
 
     name = name or name_of(arguments)
     if wrong := pattern_problem(name):
         raise click.UsageError(f"--name: {wrong}")
+    if wrong_key := next((one for one in keys if "=" not in one.strip("=")), None):
+        raise click.UsageError(f"--key: '{wrong_key}' is not NAME=RULE")
     program = shutil.which(arguments[0])
     if program is None:
         exists = os.sep in arguments[0] and Path(arguments[0]).exists()
@@ -72,7 +83,15 @@ def command(
         sys.exit(NOT_EXECUTABLE if exists else NOT_FOUND)
     try:
         code = _run(
-            (program, *arguments[1:]), policies, mode, state_dir, store, name, wanted, line_mib
+            (program, *arguments[1:]),
+            policies,
+            mode,
+            state_dir,
+            store,
+            name,
+            wanted,
+            dict(one.split("=", 1) for one in keys),
+            line_mib,
         )
     except ConfigError as error:
         click.echo(str(error), err=True)
@@ -80,7 +99,7 @@ def command(
     except OSError as error:
         tell(why(error, state_dir))
         code = 2
-    except ValueError as error:
+    except (ValueError, SourceError) as error:
         tell(str(error))
         code = 2
     sys.exit(code)
@@ -94,12 +113,15 @@ def _run(
     store: str | None,
     name: str,
     wanted: tuple[str, ...],
+    keys: dict[str, str],
     line_mib: int,
 ) -> int:
     import asyncio
 
     from penstock.cli.client_environment import way_out
     from penstock.gateway.child import clean_environment
+    from penstock.gateway.process_keys import problems_of
+    from penstock.gateway.servers_file import ServerEntry
     from penstock.gateway.wrap import Wrap
     from penstock.proxy.service import Service
     from penstock.proxy.settings import EngineSettings
@@ -113,8 +135,11 @@ def _run(
         store_url=store,
     )
     service.prepare()
+    entry = ServerEntry(command=program, keys=keys)
+    if problem := next(iter(problems_of(name, entry, service.governance)), None):
+        raise ValueError(problem)
     environment = clean_environment(os.environ, wanted, way_out())
-    wrap = Wrap(service, name, program, environment, tell, line_mib * 1024 * 1024)
+    wrap = Wrap(service, name, program, environment, tell, line_mib * 1024 * 1024, keys)
     return asyncio.run(wrap.run())
 
 

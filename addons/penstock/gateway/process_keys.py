@@ -41,7 +41,7 @@ def problems_of(name: str, entry: ServerEntry, governance: Governance) -> Iterat
         if named and serves(rule, name, governance) and rule.id not in keys.values():
             yield (
                 f"the rule '{rule.id}' gives {name} a key: say which variable takes it, "
-                f"keys: {{NAME: {rule.id}}}"
+                f"keys: {{NAME: {rule.id}}} or --key NAME={rule.id}"
             )
 
 

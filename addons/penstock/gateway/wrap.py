@@ -8,12 +8,13 @@ import secrets
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from penstock.exchange import Caller
 from penstock.gateway.calls import Calls, Server
 from penstock.gateway.child import END_SECONDS, Child
 from penstock.gateway.lines import LINE_BYTES_MAX, Lines, Output, OverlongLineError, reader_of
+from penstock.gateway.process_keys import environment_of
 from penstock.gateway.session import Said, Session
 from penstock.proxy.service import Service
 
@@ -39,15 +40,18 @@ class Wrap:
     environment: Mapping[str, str]
     tell: Callable[[str], None]
     line_bytes_max: int = LINE_BYTES_MAX
+    keys: Mapping[str, str] = field(default_factory=dict)  # variable -> credential rule
 
     async def run(self) -> int:
         """Until the server has ended; its exit code (128 + N after signal N).
 
         Raises:
             OSError: the server cannot be started.
+            SourceError: a key of its is not to be had.
         """
         async with self.service.kept_up():
-            child = await Child.start(self.command, self.environment)
+            keys = await environment_of(self.keys, self.service.governance)
+            child = await Child.start(self.command, {**self.environment, **keys})
             loop = asyncio.get_running_loop()
             for number in FORWARDED_SIGNALS:
                 loop.add_signal_handler(number, self.pass_on, child, number)
