@@ -27,6 +27,7 @@ class Hostile:
     def __init__(self) -> None:
         self.says: dict[str, dict[str, Any]] = {}
         self.replies: dict[str, Any] = {}  # whole JSON answers of what is no MCP, by path
+        self.lines: dict[str, list[Any]] = {}  # answers of subscriptions/listen, by path
         self.heads: dict[str, list[tuple[bytes, bytes]]] = {}  # more headers of answers, by path
         self.seen: list[tuple[str, dict[str, str], Any]] = []
 
@@ -48,6 +49,8 @@ class Hostile:
         if isinstance(request, list):
             return await self.answer_batch(scope["path"], headers, request, send)
         self.seen.append((scope["path"], headers, request))
+        if request.get("method") == "subscriptions/listen" and scope["path"] in self.lines:
+            return await self.answer_lines(self.lines[scope["path"]], send)
         reply = self.says.get(scope["path"], {}).get(request.get("method"), {})
         reply = reply(request) if callable(reply) else reply
         before, last = (reply[:-1], reply[-1]) if isinstance(reply, list) else ([], reply)
@@ -65,6 +68,15 @@ class Hostile:
             await send({"type": "http.response.body", "body": event, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
         return None
+
+    async def answer_lines(self, messages: list[Any], send: Any) -> None:
+        """Each message as a line of JSON."""
+        head = [(b"content-type", b"application/json")]
+        await send({"type": "http.response.start", "status": 200, "headers": head})
+        for message in messages:
+            line = json.dumps(message).encode() + b"\n"
+            await send({"type": "http.response.body", "body": line, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
 
     async def answer_batch(
         self, path: str, headers: dict[str, str], requests: list[Any], send: Any

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import ssl
 import sys
+import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
@@ -100,3 +102,45 @@ def test_a_refusal_comes_on_the_stream_the_client_waits_at(proxy: tuple[Penstock
         words = "Unknown tool" if form == "hidden" else "some-tools"
         assert refused["raised"] == "MCPError" and words in refused["text"]
         assert "raised" in large
+
+
+POST = """
+import ssl, sys, urllib.request
+proxy, trust, url, body = sys.argv[1:]
+opener = urllib.request.build_opener(
+    urllib.request.ProxyHandler({"https": proxy}),
+    urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=trust)),
+)
+request = urllib.request.Request(url, body.encode(), {"content-type": "application/json"})
+with opener.open(request, timeout=20) as answer:
+    print(answer.status, answer.read().decode())
+"""
+
+
+def call_of(ident: int) -> str:
+    params = {"name": "drop_all", "arguments": {}}
+    return json.dumps({"jsonrpc": "2.0", "id": ident, "method": "tools/call", "params": params})
+
+
+def test_nothing_of_another_caller_is_said_on_a_stream(proxy: tuple[Penstock, str]) -> None:
+    """Whoever learnt the address of a session could else answer its calls, with ids of its own."""
+    running, _ = proxy
+    trust = running.environment["SSL_CERT_FILE"]
+    context = ssl.create_default_context(cafile=trust)
+    opener = urllib.request.build_opener(
+        urllib.request.ProxyHandler({"https": running.url}),
+        urllib.request.HTTPSHandler(context=context),
+    )
+    opening = urllib.request.Request(f"https://{HOST}/sse", headers={"accept": "text/event-stream"})
+    with opener.open(opening, timeout=20) as stream:
+        lines = iter(stream.readline, b"")
+        endpoint = next(line for line in lines if line.startswith(b"data: "))[6:].decode().strip()
+        url = f"https://{HOST}{endpoint}"
+        other = running.run(sys.executable, "-c", POST, running.url, trust, url, call_of(99))
+        status, _, said = other.stdout.partition(" ")
+        assert status == "200" and json.loads(said)["id"] == 99, other
+        own = urllib.request.Request(url, call_of(7).encode(), {"content-type": "application/json"})
+        with opener.open(own, timeout=20) as answer:
+            assert answer.status == 202
+        event = next(line for line in lines if line.startswith(b"data: "))
+        assert json.loads(event[6:])["id"] == 7

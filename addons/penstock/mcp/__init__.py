@@ -4,7 +4,7 @@ Reading and answering MCP is ``wire``'s work (``wire/jsonrpc``); what is allowed
 policy's. Here is what both need to speak of servers and tools.
 """
 
-from penstock.mcp.answers import EventFilter, judge_document
+from penstock.mcp.answers import EventFilter, LineFilter, judge_document
 from penstock.mcp.headers import follow_edits
 from penstock.mcp.provider_side import ProviderServer, provider_servers
 from penstock.mcp.servers import governs, origin, server_problem, url_of
@@ -12,6 +12,7 @@ from penstock.mcp.tools import filter_list_answer
 
 __all__ = [
     "EventFilter",
+    "LineFilter",
     "ProviderServer",
     "filter_list_answer",
     "follow_edits",

@@ -29,8 +29,10 @@ from penstock.wire.sse import SseParser
 
 # No event is longer than the stream itself lets pass; the parser here only takes one apart.
 EVENT_BYTES_MAX = 64 * 2**20
-# A message without one of these holds no list, no task and no request of the server's.
-_TELLING = re2.compile(rf'"(?:{"|".join(LISTS)}|taskId|inputRequests|method)"|\\u'.encode())
+# A message without one of these holds no list, no task, no state and no request of the server's.
+_TELLING = re2.compile(
+    rf'"(?:{"|".join(LISTS)}|taskId|inputRequests|requestState|method)"|\\u'.encode()
+)
 
 
 @dataclass(slots=True, frozen=True)
@@ -191,3 +193,41 @@ class EventFilter:
             if fresh or not event.data:
                 out.append(event.raw if fresh == event.data else event.rebuild(fresh))
         return b"".join(out)
+
+
+class LineFilter(EventFilter):
+    """The same for a stream of JSON lines (``subscriptions/listen`` of some servers)."""
+
+    def __init__(self, rules: Rules, call: McpCall | None) -> None:
+        super().__init__(rules, call)
+        self._begun = bytearray()
+        self._overlong = False
+
+    @property
+    def problem(self) -> str | None:
+        return "a line is too long" if self._overlong else None
+
+    def feed(self, data: bytes) -> bytes:
+        """The lines that ``data`` completes, judged."""
+        *lines, rest = data.split(b"\n")
+        if lines:
+            lines[0] = bytes(self._begun) + lines[0]
+            self._begun.clear()
+        self._begun += rest
+        self._overlong = len(self._begun) > EVENT_BYTES_MAX
+        return b"".join(self._line(line, b"\n") for line in lines)
+
+    def end(self) -> bytes:
+        rest = bytes(self._begun)
+        self._begun.clear()
+        return self._line(rest, b"")
+
+    def _line(self, line: bytes, ending: bytes) -> bytes:
+        if self.over:
+            return b""
+        if not line.strip():
+            return line + ending
+        fresh, verdict = judge_document(line, self.rules, self.call)
+        self.verdict = verdict or self.verdict
+        self.over = verdict is not None and verdict.ends and bool(fresh)
+        return fresh + ending if fresh else b""

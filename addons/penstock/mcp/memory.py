@@ -31,6 +31,9 @@ PAGES_MAX = 100
 # Tasks whose result may still come, and how long it is waited for.
 TASKS_MAX = 10_000
 TASK_SECONDS = 86_400.0
+# Questions open in the middle of a call, and how long a person may take to answer one.
+STATES_MAX = 10_000
+STATE_SECONDS = 86_400.0
 
 
 class Memory:
@@ -46,6 +49,7 @@ class Memory:
         self._pages: dict[str, set[bytes]] = {}  # documents that changed nothing since
         self._looks: dict[str, set[tuple[str, str]]] = {}
         self._tools = 0
+        self._states: OrderedDict[tuple[str, str], tuple[str, float]] = OrderedDict()
         self._tasks: OrderedDict[tuple[str, str], tuple[str, float]] = OrderedDict()
 
     # ------------------------------------------------------------------ definitions
@@ -114,6 +118,17 @@ class Memory:
         return None if known is None else known.hash
 
     # ------------------------------------------------------------------ deferred results
+
+    def ask_back(self, server: str, request_state: str, owner: str) -> None:
+        """A call was answered with a question and this state (a hash), for ``owner`` to go on."""
+        self._states[(server, request_state)] = owner, self._clock() + STATE_SECONDS
+        while len(self._states) > STATES_MAX:
+            self._states.popitem(last=False)
+
+    def asked(self, server: str, request_state: str) -> str | None:
+        """Whose the state is; None when it is not known (any more)."""
+        owner, until = self._states.get((server, request_state), (None, 0.0))
+        return owner if until > self._clock() else None
 
     def start_task(self, server: str, task: str, tool: str) -> None:
         """A call of ``tool`` was answered with a task: its result comes later."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from penstock.exchange import Caller, Exchange, McpCall
 from penstock.mcp import provider_servers
@@ -14,9 +14,19 @@ from penstock.policy.call import Call
 from penstock.policy.policy import Rule
 from penstock.policy.rules.tools import Thing, Tools, for_another, server_url
 from penstock.policy.state import State
-from penstock.wire.loose import as_dict, as_list
+from penstock.wire.jsonrpc_shape import CLIENT_META, VERSION_META
+from penstock.wire.loose import as_dict, as_list, as_text
 
 CALL = "tools/call"
+# Members of a tool call that are bound by themselves or say nothing to a server's tool.
+_CALLED = frozenset(("name", "arguments", "_meta"))
+_VOCABULARY = frozenset(
+    (
+        *(VERSION_META, CLIENT_META, "io.modelcontextprotocol/clientCapabilities"),
+        *("io.modelcontextprotocol/logLevel", "progressToken"),
+        *("traceparent", "tracestate", "baggage"),
+    )
+)
 # Names come from callers and servers; a longer one is not repeated whole.
 NAME_CHARACTERS_MAX = 80
 # Which feature a method belongs to, by its beginning; what is not here is always allowed.
@@ -39,6 +49,11 @@ class Denial(NamedTuple):
     why: str
     hidden: bool = False
     ticket: str = ""  # a person may allow it under this ticket
+
+
+def person(caller: Caller) -> str:
+    """Who may go on with what was begun: the same pod or process, for the same user."""
+    return json.dumps([asker(caller), caller.user])
 
 
 def asker(caller: Caller) -> str:
@@ -119,6 +134,7 @@ def _denials(
     used += [("resource", uri) for uri in _listened_to(call.exchange)]
     if mcp.prompt is not None:
         used.append(("prompt", mcp.prompt))
+    used += _completed(call.exchange.document)
     for thing, name in used:
         denial = refused(about, thing, name)
         if denial is None and thing == "tool":
@@ -126,6 +142,8 @@ def _denials(
         if denial is not None:
             yield denial
     yield from (d for method in mcp.methods if (d := feature_refused(about, method)))
+    if denial := _state_of_another(about, call, state, url):
+        yield denial
     for rule in about:
         if names and (denial := _call_refused(rule, call, mcp, state, policy_hash)):
             yield denial
@@ -173,7 +191,57 @@ def ticket_of(call: Call, mcp: McpCall, state: State, policy_hash: str) -> str:
     Keyed, so that nobody can try out what the arguments might have been.
     """
     bound = [state.caller_key, server_url(call), mcp.tool, mcp.arguments, policy_hash]
+    bound.append(besides(call.exchange.document))
     return state.digest("approval", json.dumps(bound, sort_keys=True))
+
+
+def besides(document: Any) -> dict[str, Any]:
+    """What a tool call says besides its arguments and the protocol's own: a server may act on it.
+
+    Answers to its questions, its own state, members of ``_meta`` that are no vocabulary.
+    """
+    params = as_dict(as_dict(document).get("params"))
+    said = {name: value for name, value in params.items() if name not in _CALLED}
+    meta = as_dict(params.get("_meta"))
+    return said | {f"_meta.{n}": value for n, value in meta.items() if n not in _VOCABULARY}
+
+
+def _completed(document: Any) -> list[tuple[Thing, str]]:
+    """The prompt or resource that completions are asked for: a use of it too."""
+    message = as_dict(document)
+    if message.get("method") != "completion/complete":
+        return []
+    reference = as_dict(as_dict(message.get("params")).get("ref"))
+    name, uri = as_text(reference.get("name")), as_text(reference.get("uri"))
+    if reference.get("type") == "ref/prompt" and name is not None:
+        return [("prompt", name)]
+    if reference.get("type") == "ref/resource" and uri is not None and "{" not in uri:
+        return [("resource", uri)]  # a template's completions are names: what is read is checked
+    return []
+
+
+def _state_of_another(
+    about: Sequence[Rule[Tools]], call: Call, state: State, url: str
+) -> Denial | None:
+    """A server's opaque state, presented by somebody else or with another call than it is for."""
+    message = as_dict(call.exchange.document)
+    given = as_text(as_dict(message.get("params")).get("requestState"))
+    known = None if given is None else state.memory.asked(url, state_digest(state, given))
+    if known is None or known == state_owner(call):
+        return None
+    return Denial(about[0], "the request state was given for another call")
+
+
+def state_digest(state: State, given: str) -> str:
+    """A request state as it is remembered."""
+    return state.digest("request_state", given)
+
+
+def state_owner(call: Call) -> str:
+    """Whose call, and of what, a request state belongs to."""
+    mcp = call.exchange.mcp
+    named = [] if mcp is None else [mcp.methods, mcp.tool, mcp.resource_uri, mcp.prompt]
+    return json.dumps([person(call.caller), named])
 
 
 def _task_tool(exchange: Exchange, state: State, url: str) -> str | None:
@@ -182,6 +250,7 @@ def _task_tool(exchange: Exchange, state: State, url: str) -> str | None:
     if not isinstance(document, dict) or document.get("method") not in (
         "tasks/get",
         "tasks/result",
+        "tasks/update",
     ):
         return None
     parameters = document.get("params")

@@ -23,6 +23,8 @@ from penstock.policy.grants import (
     feature_refused,
     not_as_pinned,
     rules_about,
+    state_digest,
+    state_owner,
 )
 from penstock.policy.judge import Judge
 from penstock.policy.policy import Policy, Rule
@@ -218,6 +220,10 @@ class McpAnswer:
         task = as_text(as_dict(result.get("task")).get("taskId")) or as_text(result.get("taskId"))
         if task and mcp is not None and mcp.tool:
             self.state.memory.start_task(self.url, task, mcp.tool)
+        request_state = as_text(result.get("requestState"))
+        if request_state is not None:
+            known = state_digest(self.state, request_state)
+            self.state.memory.ask_back(self.url, known, state_owner(self.call))
 
     def _alert(self, listed: list[Any]) -> None:
         alerting = [r for r in self.applying if r.act.pins is not None]

@@ -76,7 +76,7 @@ class Answer:
                 live.streamed = framing != "none"
                 transform = AnswerTransform(self.governance, live, headers, framing)
                 if transform.messages is not None:
-                    opened = partial(self.governance.old_streams.opened, live.request, flow)
+                    opened = partial(self.governance.old_streams.opened, live, flow)
                     transform.messages.on_endpoint = opened
                 drive(live, response, transform, coding)
                 if live.may_change_answer:

@@ -13,7 +13,7 @@ from typing import Any
 
 from penstock.detect.calls import LOW_LOGPROB
 from penstock.exchange import HttpAnswer
-from penstock.mcp import EventFilter
+from penstock.mcp import EventFilter, LineFilter
 from penstock.policy.afterwards import tell_afterwards
 from penstock.policy.decision import Decision, Reason
 from penstock.proxy.call import LiveCall
@@ -90,8 +90,9 @@ class AnswerTransform:
 
     def open(self, framing: Framing) -> None:
         live, coding = self.live, self.headers.get("content-encoding", "")
-        if live.mcp_answer is not None and framing == "sse":
-            self.messages = EventFilter(live.mcp_answer, live.call.exchange.mcp)
+        if live.mcp_answer is not None and framing in ("sse", "ndjson"):
+            kind = EventFilter if framing == "sse" else LineFilter
+            self.messages = kind(live.mcp_answer, live.call.exchange.mcp)
             if coding not in ("", "identity"):
                 self.decoder, coding = Decoder(coding, DECODED_BYTES_MAX), ""
         self.stream = AnswerStream(

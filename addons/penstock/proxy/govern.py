@@ -240,7 +240,7 @@ class Govern:
         mcp = live.call.exchange.mcp
         if mcp is not None and answer.status == 200:
             event = live.family.stream_refusal(live.call.exchange, live.decision.refusal)
-            if self.governance.old_streams.say(live.request, event):
+            if self.governance.old_streams.say(live, event):
                 answer = HttpAnswer(202, {**answer.headers, "content-type": "text/plain"})
         live.status = answer.status
         flow.response = response_of(answer)

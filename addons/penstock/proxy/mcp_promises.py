@@ -13,7 +13,7 @@ from dataclasses import replace
 from penstock.mcp.approvals import LIFE_SECONDS, Approval, Held
 from penstock.mcp.causes import traced
 from penstock.policy.decision import Reason, Yes
-from penstock.policy.grants import asker
+from penstock.policy.grants import asker, besides
 from penstock.policy.refusals import policy_refusal, text
 from penstock.policy.rules.tools import server_url
 from penstock.proxy.call import LiveCall
@@ -130,7 +130,8 @@ def approval(governance: Governance, live: LiveCall, rule: str) -> Approval:
     """What a person is shown about the call: names, and of those none that holds a secret."""
     caller, mcp = live.call.caller, live.call.exchange.mcp
     assert mcp is not None  # see keep_promises
-    names = mcp.arguments if isinstance(mcp.arguments, dict) else {}
+    arguments = mcp.arguments if isinstance(mcp.arguments, dict) else {}
+    names = [*sorted(arguments), *sorted(besides(live.call.exchange.document))]
 
     def shown(name: str | None) -> str:
         known = name or ""
@@ -141,7 +142,7 @@ def approval(governance: Governance, live: LiveCall, rule: str) -> Approval:
         ticket=live.decision.ticket,
         server=shown(server_url(live.call)),
         tool=shown(mcp.tool),
-        arguments=tuple(shown(name) for name in sorted(names)[:NAMES_MAX]),
+        arguments=tuple(shown(name) for name in names[:NAMES_MAX]),
         caller=shown(caller.user or caller.agent or caller.workload.name),
         rule=rule,
         until=time.time() + LIFE_SECONDS,

@@ -15,6 +15,8 @@ from weakref import WeakValueDictionary
 from mitmproxy import ctx, http
 
 from penstock.exchange import HttpRequest
+from penstock.policy.grants import person
+from penstock.proxy.call import LiveCall
 from penstock.proxy.deadlines import Said
 
 # Longer addresses are no endpoints.
@@ -25,17 +27,21 @@ class OldStreams:
     """The open streams by the address their calls are posted to. They end with their flows."""
 
     def __init__(self) -> None:
-        self._open: WeakValueDictionary[str, http.HTTPFlow] = WeakValueDictionary()
+        self._open: WeakValueDictionary[tuple[str, str], http.HTTPFlow] = WeakValueDictionary()
         self._saying: set[asyncio.Task[None]] = set()
 
-    def opened(self, request: HttpRequest, flow: http.HTTPFlow, endpoint: str) -> None:
+    def opened(self, live: LiveCall, flow: http.HTTPFlow, endpoint: str) -> None:
         """The stream of ``flow`` named the address ``endpoint`` (as it stands in the event)."""
+        address = urljoin(_address(live.request), endpoint.strip())
         if len(endpoint) <= ADDRESS_CHARACTERS_MAX:
-            self._open[urljoin(_address(request), endpoint.strip())] = flow
+            self._open[(address, person(live.call.caller))] = flow
 
-    def say(self, request: HttpRequest, event: bytes) -> bool:
-        """Say ``event`` on the stream that answers ``request``; False where there is none."""
-        flow = self._open.get(_address(request))
+    def say(self, live: LiveCall, event: bytes) -> bool:
+        """Say ``event`` on the caller's own stream that answers its call; False without one.
+
+        Somebody else may know the address: nothing of theirs is said on this caller's stream.
+        """
+        flow = self._open.get((_address(live.request), person(live.call.caller)))
         if flow is None or not flow.live:
             return False
         listeners: Any = ctx.master.addons.get("proxyserver")
