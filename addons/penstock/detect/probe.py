@@ -157,12 +157,15 @@ class _Phrases:
             return ()
         data = view.data
         found: set[int] = set()
-        if view.beyond and self._needed.search(view.beyond) is not None:
+        if not view.ascii and view.beyond and self._needed.search(view.beyond) is not None:
             found.update(self._other[index] for index in self._other_set.Match(data) or ())
             if _FOLDED.search(data) is not None:
                 pieces = (piece.translate(_FOLDED_TO) for piece in pieces_of(view.text))
                 data = utf8("".join(pieces))
-        found.update(self._plain[index] for index in self._plain_set.Match(data) or ())
+        plain = self._plain_set.Match(data)
+        if plain is None and not found:
+            return ()  # most texts
+        found.update(self._plain[index] for index in plain or ())
         return [
             probe
             for probe in (self._probes[at] for at in sorted(found))
