@@ -20,6 +20,7 @@ from penstock.detect.pattern import trigger
 from penstock.detect.view import View, pieces_of, utf8
 from penstock.exchange import Finding, Zone
 
+ANSWERS: Zone = "assistant"
 # Budget of one automaton and its cache of states (bytes); a full cache starts anew.
 SET_MEMORY_BYTES = 16 * 1024 * 1024
 
@@ -84,10 +85,11 @@ class ProbeSet:
         self._words = _Group(grouped.pop("words", ()))
         self._prose = _Group(grouped.pop("prose", ()))
         phrases = grouped.pop("phrases", ())
-        # Apart: two automata of half the size meet fewer new states than one.
+        # Apart: two automata of half the size meet fewer new states than one, and events of
+        # answers, which are many and small, need the first alone.
         self._phrases = [
-            _Phrases([probe for probe in phrases if (probe.zones is None) == everywhere])
-            for everywhere in (True, False)
+            _Phrases([p for p in phrases if (p.zones is None or ANSWERS in p.zones) == in_answers])
+            for in_answers in (True, False)
         ]
         self._runs = _Group(grouped.pop("runs", ()))
         self._gated = [_Group(members) for members in grouped.values()]
@@ -142,7 +144,9 @@ class _Phrases:
 
     def __init__(self, probes: Sequence[Probe]) -> None:
         self._probes = tuple(probes)
-        self._zones = frozenset[Zone]().union(*(probe.zones or () for probe in probes))
+        everywhere = any(probe.zones is None for probe in probes)
+        zones = () if everywhere else (probe.zones or () for probe in probes)
+        self._zones = frozenset[Zone]().union(*zones)
         signs = [probe.trigger or gist(probe.pattern) for probe in probes]
         parts = [ascii_part(sign) for sign in signs]
         self._plain = [at for at, part in enumerate(parts) if part is not None]
