@@ -25,7 +25,7 @@ from mitmproxy import connection, http
 from penstock.exchange import Workload
 from penstock.mcp.approvals import APPROVALS, Approvals
 from penstock.meter.quotas import Quotas
-from penstock.policy.source import PolicySource
+from penstock.policy.language.source import PolicySource
 from penstock.proxy import keys
 from penstock.proxy.call import call_of
 from penstock.proxy.governance import Governance, caller_key

@@ -19,8 +19,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "addons"))
 
 from penstock.detect import Detectors
-from penstock.detect.deep import forms, plugins
-from penstock.detect.second_look import SecondLook
+from penstock.detect.hindsight.plugins import forms, plugins
+from penstock.detect.hindsight.second_look import SecondLook
 from penstock.proxy.service import SWITCH_SECONDS
 
 PROMPT_CHARACTERS = 5_000_000

@@ -23,10 +23,10 @@ from penstock.mcp.lock import dump
 from penstock.mcp.pins import pins_of
 from penstock.policy.call import Call
 from penstock.policy.decide import decide, decide_answer
-from penstock.policy.dry_state import DryState
-from penstock.policy.load import load
+from penstock.policy.language.load import load
 from penstock.policy.mcp_answer import McpAnswer
-from penstock.wire.jsonrpc import MCP
+from penstock.policy.offline.dry_state import DryState
+from penstock.wire.jsonrpc.calls import MCP
 
 HOST = "tools.example.com"
 URL = f"https://{HOST}/mcp"

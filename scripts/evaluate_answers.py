@@ -12,10 +12,10 @@ from evaluate_table import interval, line, rows
 from training import measure
 
 from penstock.detect import Detectors
+from penstock.detect.answers.toxicity import TOXICITY, without_concepts
 from penstock.detect.calls import CANDIDATE
-from penstock.detect.deep import ENTROPY_SCORE, looked_at_again
+from penstock.detect.hindsight.plugins import ENTROPY_SCORE, looked_at_again
 from penstock.detect.stream import scanner
-from penstock.detect.toxicity import TOXICITY, without_concepts
 from penstock.exchange import Finding, Zone
 from penstock.policy.state import Kept
 

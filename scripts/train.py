@@ -21,8 +21,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "addons"))
 from training import corpus, measure
 from training.measure import TASKS
 
-from penstock.detect.features import concepts_from
-from penstock.detect.model import WEIGHTS
+from penstock.detect.injection.features import concepts_from
+from penstock.detect.injection.model import WEIGHTS
 
 # int8: the factor maps the largest weight that is kept to 127; the rarer larger are cut.
 LARGEST_SHARE = 0.9999

@@ -20,7 +20,7 @@ from train import quantised, written
 from training import corpus, measure
 from training.corpus import Text
 
-from penstock.detect.toxicity import WEIGHTS, without_concepts
+from penstock.detect.answers.toxicity import WEIGHTS, without_concepts
 
 # What the threshold may cost: honest prompts hardly ever, honest texts about touchy matters
 # (half of the labelled ones are made to be mistaken) one in twenty.

@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 from penstock.cli import COMMANDS
-from penstock.policy.load import load
-from penstock.policy.testing import run_tests
+from penstock.policy.language.load import load
+from penstock.policy.offline.testing import run_tests
 
 README = (Path(__file__).resolve().parent.parent / "README.md").read_text(encoding="utf-8")
 

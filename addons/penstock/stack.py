@@ -1,23 +1,23 @@
 """The product at a glance: our addons, in the order a flow meets them.
 
-Before these the engine (``proxy/engine.py``) puts what makes it an engine: listeners, the
-layers of ``proxy/layers.py``, passthrough (what the policy does not name is not decrypted)
+Before these the engine (``proxy/engine/engine.py``) puts what makes it an engine: listeners, the
+layers of ``proxy/engine/layers.py``, passthrough (what the policy does not name is not decrypted)
 and the guard (CONNECT target = SNI = Host, no way to local addresses).
 """
 
 from __future__ import annotations
 
-from penstock.proxy.answer import Answer
-from penstock.proxy.callers import Callers
-from penstock.proxy.credential import Credential
-from penstock.proxy.govern import Govern
+from penstock.proxy.addons.answer import Answer
+from penstock.proxy.addons.callers import Callers
+from penstock.proxy.addons.credential import Credential
+from penstock.proxy.addons.govern import Govern
+from penstock.proxy.addons.identify import Identify
+from penstock.proxy.addons.report import Report
+from penstock.proxy.addons.route import Route
+from penstock.proxy.addons.settle import Settle
+from penstock.proxy.addons.sockets import Sockets
 from penstock.proxy.governance import Governance
-from penstock.proxy.identify import Identify
-from penstock.proxy.report import Report
-from penstock.proxy.route import Route
 from penstock.proxy.service import Addon
-from penstock.proxy.settle import Settle
-from penstock.proxy.sockets import Sockets
 
 
 def stack(governance: Governance) -> list[Addon]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from penstock.detect.features import BUCKETS, Concepts, grams
+from penstock.detect.injection.features import BUCKETS, Concepts, grams
 
 # Passes over the texts; the last ones change no row's verdict.
 PASSES_MAX = 60

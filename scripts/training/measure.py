@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from penstock.detect import Detectors, known_types
-from penstock.detect.features import Concepts, concepts_from
-from penstock.detect.scorer import WINDOW_CHARACTERS, window_scale, windows
+from penstock.detect.injection.features import Concepts, concepts_from
+from penstock.detect.injection.scorer import WINDOW_CHARACTERS, window_scale, windows
 from penstock.exchange import Zone, matches_type
 
 from .corpus import Text, concept_words, definition_texts, result_texts, user_texts

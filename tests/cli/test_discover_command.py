@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from penstock.cli import main
 from penstock.exchange import Caller, Destination, Finding, McpCall, Process, Usage
 from penstock.policy.decision import Located
-from penstock.policy.load import load
+from penstock.policy.language.load import load
 from penstock.record.inventory import Inventory
 from penstock.record.record import Record
 

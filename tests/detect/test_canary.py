@@ -7,8 +7,8 @@ import base64
 import pytest
 
 from penstock.detect import Detectors
-from penstock.detect.canary import Canaries, planted
 from penstock.detect.custom import View
+from penstock.detect.leakage.canary import Canaries, planted
 
 CANARIES = Canaries(b"k" * 32)
 ONE = CANARIES.of("caller", "api.openai.com")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from penstock.detect import conversation
-from penstock.detect.conversation import Conversations
+from penstock.detect.leakage import conversation
+from penstock.detect.leakage.conversation import Conversations
 
 MAIL, CARD, TOKEN = "ada@analytical-engine.org", "4111 1111 1111 1111", "ghp_a1B2c3d4"
 

@@ -14,9 +14,9 @@ import pypdf
 import pytest
 
 from penstock.destinations import identify
-from penstock.detect import documents
-from penstock.detect.blobs import blobs_in, kinds
-from penstock.detect.documents import UnreadableError, document_leaves, texts_of
+from penstock.detect.files import documents
+from penstock.detect.files.blobs import blobs_in, kinds
+from penstock.detect.files.documents import UnreadableError, document_leaves, texts_of
 from penstock.exchange import Exchange, HttpRequest
 from penstock.wire import read_request
 

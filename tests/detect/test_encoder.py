@@ -21,10 +21,11 @@ pytest.importorskip("onnx", reason="builds its models with onnx")
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
-from penstock.detect import Detectors, encoder_files
-from penstock.detect.encoder import Clock, EncoderTimeoutError, probabilities
-from penstock.detect.encoder_files import EncoderError
-from penstock.detect.encoders import EncoderSpec, NamedEncoder, load, probes
+from penstock.detect import Detectors
+from penstock.detect.encoders import folder as encoder_files
+from penstock.detect.encoders.encoder import Clock, EncoderTimeoutError, probabilities
+from penstock.detect.encoders.folder import EncoderError
+from penstock.detect.encoders.named import EncoderSpec, NamedEncoder, load, probes
 from penstock.detect.memo import Memo
 from penstock.exchange import UNSCANNABLE, Zone
 from tests.detect import tiny_models
@@ -33,8 +34,8 @@ from tests.detect.tiny_models import digests
 PROGRAM = """
 import sys
 from penstock.detect import Detectors
-from penstock.policy.load import load
-from penstock.policy.shipped import resolve
+from penstock.policy.language.load import load
+from penstock.policy.language.shipped import resolve
 Detectors(load(resolve(["strict"])).finding_types).scan("hello")
 print([name for name in ("onnxruntime", "tokenizers", "huggingface_hub") if name in sys.modules])
 """
@@ -312,7 +313,7 @@ def test_independent_labels_are_no_shares() -> None:
 @pytest.fixture(autouse=True)
 def forget() -> Iterator[None]:
     """Every test loads anew: a model kept from another one would hide what loading does."""
-    from penstock.detect import encoders
+    from penstock.detect.encoders import named as encoders
 
     yield
     encoders._loaded.clear()

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from penstock.detect import Detectors
-from penstock.detect.encoders import EncoderSpec, NamedEncoder, load, probes
-from penstock.detect.entities import tag, usual_entity
+from penstock.detect.encoders.entities import tag, usual_entity
+from penstock.detect.encoders.named import EncoderSpec, NamedEncoder, load, probes
 from penstock.detect.stream import NEXT_CHARACTERS, SENTENCE_CHARACTERS_MAX, scanner, sentences_end
 from penstock.exchange import Zone
 from tests.detect import tiny_models

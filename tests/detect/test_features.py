@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from penstock.detect.features import (
+from penstock.detect.injection.features import (
     BUCKET_BITS,
     BUCKETS,
     CONCEPT_REACH,
@@ -17,7 +17,7 @@ from penstock.detect.features import (
     concepts_from,
     grams,
 )
-from penstock.detect.scorer import Model, window_scale, windows
+from penstock.detect.injection.scorer import Model, window_scale, windows
 
 MASK = 0xFFFFFFFF
 MULTIPLIER, MIX, SALT = 0x9E3779B1, 0x85EBCA6B, 0x27D4EB2F

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from penstock.detect.catalogue import all_probes
-from penstock.detect.gist import ascii_part, beyond_ascii, gist
+from penstock.detect.injection.gist import ascii_part, beyond_ascii, gist
 from penstock.detect.probe import Probe, ProbeSet
 from penstock.detect.view import View
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from penstock.detect import Detectors
-from penstock.detect.hidden import construct_around
+from penstock.detect.injection.hidden import construct_around
 from penstock.detect.stream import scanner
 
 HIDDEN = Detectors(["hidden", "leakage.hidden_text"])

@@ -7,7 +7,7 @@ import base64
 import pytest
 
 from penstock.detect import Detectors
-from penstock.detect.links import hosts_of
+from penstock.detect.leakage.links import hosts_of
 from penstock.detect.stream import scanner
 
 LEAKS = Detectors(["leakage"])

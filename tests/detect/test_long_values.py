@@ -11,12 +11,12 @@ import pytest
 
 from penstock.detect import Detectors
 from penstock.detect import stream as streams
-from penstock.detect.assigned import UNBROKEN_CHARACTERS
 from penstock.detect.custom import Custom, custom_probe
-from penstock.detect.encoded import INFLATED_BYTES_MAX
-from penstock.detect.keys import CUT_CHARACTERS_MIN, KEY_CHARACTERS_MAX
-from penstock.detect.normalise import UNBROKEN_REACH
-from penstock.detect.reading import RUN_CHARACTERS_MAX
+from penstock.detect.disguises.encoded import INFLATED_BYTES_MAX
+from penstock.detect.disguises.normalise import UNBROKEN_REACH
+from penstock.detect.disguises.reading import RUN_CHARACTERS_MAX
+from penstock.detect.secrets.assigned import UNBROKEN_CHARACTERS
+from penstock.detect.secrets.keys import CUT_CHARACTERS_MIN, KEY_CHARACTERS_MAX
 from penstock.detect.stream import HELD_CHARACTERS_MAX, scanner
 from penstock.exchange import UNSCANNABLE, Finding
 from tests.detect.long_values import PLACES, coded, key, signed, some

@@ -8,7 +8,7 @@ import random
 import pytest
 
 from penstock.detect import Detectors
-from penstock.detect.mnemonic import LIST, SIZES, TYPE
+from penstock.detect.secrets.mnemonic import LIST, SIZES, TYPE
 from penstock.detect.stream import scanner
 
 WORDS = LIST.read_text().split()

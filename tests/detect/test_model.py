@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from penstock.detect import Detectors
-from penstock.detect.features import BUCKETS, Concepts, concepts_from, grams
-from penstock.detect.model import FINDINGS_MAX, INJECTION, WEIGHTS
-from penstock.detect.scorer import WINDOW_CHARACTERS, Model, windows
+from penstock.detect.injection.features import BUCKETS, Concepts, concepts_from, grams
+from penstock.detect.injection.model import FINDINGS_MAX, INJECTION, WEIGHTS
+from penstock.detect.injection.scorer import WINDOW_CHARACTERS, Model, windows
 
 WINDOW = WINDOW_CHARACTERS["tool_result"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from penstock.detect import Detectors
-from penstock.detect.nobody import MADE_UP_SCORE
+from penstock.detect.personal.nobody import MADE_UP_SCORE
 
 DETECTORS = Detectors(["pii"])
 

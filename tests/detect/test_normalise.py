@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.detect import Detectors
-from penstock.detect.normalise import readings, unmasked
-from penstock.detect.reading import Places
+from penstock.detect.disguises.normalise import readings, unmasked
+from penstock.detect.disguises.reading import Places
 from penstock.detect.view import View
 
 BOTH = Detectors(["secret", "pii"])

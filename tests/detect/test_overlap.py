@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from penstock.detect import overlap
-from penstock.detect.overlap import OverlapScanner, Prompt, prompt_of, repeated
+from penstock.detect.leakage import overlap
+from penstock.detect.leakage.overlap import OverlapScanner, Prompt, prompt_of, repeated
 
 PROMPT = (
     "You are Marvin, the assistant of Acme Widgets. Never tell a customer the wholesale price of "

@@ -6,9 +6,10 @@ import base64
 
 import pytest
 
-from penstock.detect import Detectors, remembered
+from penstock.detect import Detectors
 from penstock.detect.calls import CANDIDATE
-from penstock.detect.remembered import AGE_SECONDS_MAX, LOOKS_MAX, VALUES_MAX, Remembered
+from penstock.detect.hindsight import remembered
+from penstock.detect.hindsight.remembered import AGE_SECONDS_MAX, LOOKS_MAX, VALUES_MAX, Remembered
 
 VALUE = "Hunter2xyzzy99"
 

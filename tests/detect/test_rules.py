@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from penstock.detect import Detectors, known_types, rules
-from penstock.detect.checks import CHECKS, crc_base62
 from penstock.detect.placeholders import Vault
+from penstock.detect.secrets.checks import CHECKS, crc_base62
 
 _spec = importlib.util.spec_from_file_location("shapes", Path(__file__).with_name("shapes.py"))
 assert _spec is not None and _spec.loader is not None

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from penstock.cli.scan import command as scan
 from penstock.detect import Detectors
 from penstock.detect.calls import CANDIDATE
-from penstock.detect.deep import looked_at_again
+from penstock.detect.hindsight.plugins import looked_at_again
 
 KEY = "AKIA" + "QRSTUVWX2345MNOP"
 # A Softlayer user's key, as its plug-in knows it: a form our rules have no name for.
@@ -80,7 +80,7 @@ def test_odd_texts_pass(text: str) -> None:
 def test_without_the_extra_the_command_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from penstock.detect.deep import plugins
+    from penstock.detect.hindsight.plugins import plugins
 
     plugins.cache_clear()
     monkeypatch.setitem(sys.modules, "detect_secrets.core.plugins.util", None)

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from penstock.detect import Detectors, second_look
+from penstock.detect import Detectors
+from penstock.detect.hindsight import second_look
+from penstock.detect.hindsight.second_look import Late, SecondLook, pieces
 from penstock.detect.placeholders import Vault
-from penstock.detect.second_look import Late, SecondLook, pieces
 from penstock.exchange import Finding
 
 # What only a plug-in for words beside values knows.

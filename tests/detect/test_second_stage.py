@@ -11,8 +11,8 @@ pytest.importorskip("onnxruntime", reason="needs penstock[onnx]")
 pytest.importorskip("onnx", reason="builds its models with onnx")
 
 from penstock.detect import Detectors
-from penstock.detect.encoders import EncoderSpec, NamedEncoder, load, probes
-from penstock.detect.second_stage import (
+from penstock.detect.encoders.named import EncoderSpec, NamedEncoder, load, probes
+from penstock.detect.encoders.second_stage import (
     ODDS_MAX,
     UNSURE_MARGIN,
     WINDOWS_READ_MAX,

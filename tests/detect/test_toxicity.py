@@ -6,7 +6,7 @@ import pytest
 
 from penstock.cli.scan import DEFAULT_TYPES
 from penstock.detect import Detectors
-from penstock.detect.toxicity import TOXICITY, model
+from penstock.detect.answers.toxicity import TOXICITY, model
 
 HOSTILE = "All of these people are disgusting scum and I hate them, they should be wiped out."
 TOXIC = Detectors(["toxicity"])

@@ -11,7 +11,7 @@ from scripts.training.corpus import Text, result_sentences, sentences
 from scripts.training.fit import Matrix, fit
 from scripts.training.measure import _taught, lowest
 
-from penstock.detect.features import BUCKETS
+from penstock.detect.injection.features import BUCKETS
 
 
 def test_the_fit_is_at_the_bottom_of_its_loss() -> None:

@@ -138,7 +138,7 @@ def test_the_package_takes_the_shipped_policies_to_where_it_looks_for_them() -> 
     """The image installs a wheel, where the checkout's policies folder is not beside it."""
     import tomllib
 
-    from penstock.policy.shipped import PLACES
+    from penstock.policy.language.shipped import PLACES
 
     build = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
     taken = build["targets"]["wheel"]["force-include"]

@@ -19,9 +19,9 @@ from mcp.server.mcpserver import Context, MCPServer
 from penstock.exchange import Destination, Exchange, HttpAnswer, HttpRequest
 from penstock.mcp.answers import EventFilter, judge_document
 from penstock.wire.family import Refusal
-from penstock.wire.jsonrpc import MCP
-from penstock.wire.jsonrpc_refusal import problem_refusal
-from penstock.wire.sse import SseParser
+from penstock.wire.framing.sse import SseParser
+from penstock.wire.jsonrpc.calls import MCP
+from penstock.wire.jsonrpc.refusal import problem_refusal
 
 Message = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]

@@ -19,8 +19,8 @@ import pytest
 from penstock.cli.approval_desk import Desk
 from penstock.mcp import approvals as module
 from penstock.mcp.approvals import APPROVALS, Approval, Approvals
-from penstock.proxy import local_socket
-from penstock.proxy.approval_socket import BODY_BYTES_MAX, ApprovalSocket
+from penstock.proxy.control import local_socket
+from penstock.proxy.control.approval_socket import BODY_BYTES_MAX, ApprovalSocket
 
 TICKET = "0123456789abcdef"
 # Long enough that only a call that is woken gets its answer in a test.

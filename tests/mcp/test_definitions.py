@@ -11,7 +11,7 @@ import pytest
 from penstock.exchange import Exchange, HttpAnswer, McpCall
 from penstock.mcp.definitions import Digests, telling_leaves
 from penstock.mcp.memory import Memory
-from penstock.wire.jsonrpc import MCP, MCP_API, MessageLeaves
+from penstock.wire.jsonrpc.calls import MCP, MCP_API, MessageLeaves
 
 
 def tool(name: str, says: str = "Adds two numbers.") -> dict[str, Any]:

@@ -8,7 +8,7 @@ import pytest
 from mcp.shared.inbound import decode_header_value, encode_header_value
 
 from penstock.mcp.headers import encode_header, follow_edits
-from penstock.wire.jsonrpc_checks import decode_header
+from penstock.wire.jsonrpc.checks import decode_header
 
 
 def call(**arguments: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from penstock.exchange import Destination, Exchange, HttpAnswer, HttpRequest
-from penstock.wire.jsonrpc import A2A, MCP
+from penstock.wire.jsonrpc.calls import A2A, MCP
 from penstock.wire.stream import AnswerStream, Replacement, ScanStep
 
 UNKNOWN = Destination("tools.internal", 443)

@@ -9,8 +9,8 @@ import pytest
 
 from penstock.exchange import Destination, Exchange, HttpRequest
 from penstock.wire.family import Refusal
-from penstock.wire.jsonrpc import MCP
-from penstock.wire.jsonrpc_refusal import problem_refusal
+from penstock.wire.jsonrpc.calls import MCP
+from penstock.wire.jsonrpc.refusal import problem_refusal
 
 
 def exchange_of(document: Any, **headers: str) -> Exchange:

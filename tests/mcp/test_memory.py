@@ -7,7 +7,7 @@ import json
 from penstock.mcp.definitions import Digests, mark
 from penstock.mcp.memory import WRITTEN_BYTES_MAX, Memory
 from penstock.wire.json_leaves import parse
-from penstock.wire.jsonrpc import MessageLeaves
+from penstock.wire.jsonrpc.calls import MessageLeaves
 
 TOOL = {"name": "search", "description": "Finds things.", "inputSchema": {"type": "object"}}
 URL = "https://a.example/mcp"

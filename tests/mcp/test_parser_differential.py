@@ -17,7 +17,7 @@ import pytest
 from mcp.server.mcpserver import MCPServer
 
 from penstock.exchange import Destination, Exchange, HttpRequest
-from penstock.wire.jsonrpc import MCP
+from penstock.wire.jsonrpc.calls import MCP
 
 UNKNOWN = Destination("tools.internal", 80)
 ACCEPT = "application/json, text/event-stream"

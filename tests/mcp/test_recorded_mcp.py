@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 from penstock.destinations import identify
 from penstock.exchange import Exchange, HttpAnswer, HttpRequest
-from penstock.wire.jsonrpc import A2A, MCP, JsonRpc
-from penstock.wire.sse import SseParser
+from penstock.wire.framing.sse import SseParser
+from penstock.wire.jsonrpc.calls import A2A, MCP, JsonRpc
 
 
 def content(side: dict[str, Any]) -> bytes:

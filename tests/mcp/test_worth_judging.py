@@ -11,7 +11,7 @@ import pytest
 from penstock.detect.placeholders import PREFIX
 from penstock.proxy.worth_judging import worth_scanning
 from penstock.wire.json_leaves import parse
-from penstock.wire.jsonrpc import MessageLeaves
+from penstock.wire.jsonrpc.calls import MessageLeaves
 
 TEXTS = ["fine", "evil", f"see {PREFIX}", "fine too"]
 

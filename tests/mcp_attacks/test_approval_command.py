@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from penstock.proxy import local_socket
+from penstock.proxy.control import local_socket
 from tests.harness import Penstock
 from tests.mcp_attacks.server import Hostile, Wire, refused, text_result
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from penstock.wire.jsonrpc_checks import decode_header
+from penstock.wire.jsonrpc.checks import decode_header
 from tests.harness import Penstock, https_server, running_penstock
 from tests.mcp_attacks.server import HOST, MODERN, Hostile, Wire, refused, text_result
 

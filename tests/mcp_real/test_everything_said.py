@@ -13,7 +13,7 @@ import pytest
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
 from mcp import Client
-from penstock.gateway.open_request import OpenRequest, send_open
+from penstock.gateway.servers.open_request import OpenRequest, send_open
 from tests.mcp_real.programs import SLOWER_TIER, official
 from tests.mcp_serve.serving import serving
 from tests.mcp_serve.test_told import Ears, until

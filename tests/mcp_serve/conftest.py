@@ -12,7 +12,7 @@ import pytest
 
 from penstock.exchange import Caller
 from penstock.gateway.calls import Calls, Server
-from penstock.gateway.session import Said, Session
+from penstock.gateway.stdio.session import Said, Session
 from penstock.proxy.service import Service
 from penstock.proxy.settings import EngineSettings
 

@@ -13,7 +13,7 @@ from joserfc import jwt
 from joserfc.jwk import RSAKey
 
 from penstock.caller.passwords import hashed
-from penstock.gateway.authenticated import IDENTITY, Authenticated
+from penstock.gateway.clients.authenticated import IDENTITY, Authenticated
 from tests.mcp_serve.conftest import Desk
 
 POLICY = """

@@ -21,9 +21,9 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 
 from mcp import Client
-from penstock.gateway.process_keys import problems_of
-from penstock.gateway.servers_file import load
-from penstock.policy.problem import ConfigError
+from penstock.gateway.servers.file import load
+from penstock.gateway.stdio.process_keys import problems_of
+from penstock.policy.language.problem import ConfigError
 from tests.mcp_serve.conftest import Desk
 from tests.mcp_serve.serving import Serving, piped, serving, shop, wait_for, write
 from tests.route.token_server import Asked, TokenServer, token_server

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from mcp.shared.exceptions import MCPError
 
-from penstock.gateway import asking
-from penstock.gateway.asking import Parking, RunningCall
-from penstock.gateway.lines import Lines, OverlongLineError
+from penstock.gateway.clients import asking
+from penstock.gateway.clients.asking import Parking, RunningCall
 from penstock.gateway.names import named_list, tool_of, uri_of, with_named_resources
-from penstock.gateway.servers_file import FILE_BYTES_MAX, load
-from penstock.policy.problem import ConfigError
+from penstock.gateway.servers.file import FILE_BYTES_MAX, load
+from penstock.gateway.stdio.lines import Lines, OverlongLineError
+from penstock.policy.language.problem import ConfigError
 
 WHOLE = """
 version: 1

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from penstock.gateway.session import COMPLAINTS_MAX, PENDING_MAX
-from penstock.proxy.govern import Govern
+from penstock.gateway.stdio.session import COMPLAINTS_MAX, PENDING_MAX
+from penstock.proxy.addons.govern import Govern
 from tests.mcp_serve.conftest import Desk
 
 Desks = Callable[[str], Desk]

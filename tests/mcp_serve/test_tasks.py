@@ -15,8 +15,8 @@ import pytest
 from mcp.shared.exceptions import MCPError
 
 from mcp import Client
-from penstock.gateway.open_request import OpenRequest, send_open
-from penstock.gateway.task_ids import TaskId, opened
+from penstock.gateway.clients.task_ids import TaskId, opened
+from penstock.gateway.servers.open_request import OpenRequest, send_open
 from tests.mcp_serve.serving import Serving, piped, serving, shop, wait_for
 from tests.mcp_serve.test_told import ERAS, TALKING
 

@@ -20,7 +20,7 @@ from mcp.types import ElicitResult
 
 from mcp import Client
 from penstock.cli.mcp_wrap import name_of
-from penstock.gateway.child import Limits, clean_environment
+from penstock.gateway.stdio.child import Limits, clean_environment
 
 SHOP = Path(__file__).with_name("shop.py")
 SECONDS_MAX = 30

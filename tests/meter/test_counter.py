@@ -297,7 +297,7 @@ def test_counts_stand_in_place_of_bytes() -> None:
 def test_nothing_is_loaded_where_nobody_asks() -> None:
     """The proxy's modules bring neither tiktoken nor a vocabulary."""
     script = (
-        "import sys, penstock.stack, penstock.policy.load, penstock.proxy.service; "
+        "import sys, penstock.stack, penstock.policy.language.load, penstock.proxy.service; "
         "sys.exit('tiktoken' in sys.modules or 'penstock.meter.vocabulary' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", script], timeout=60, check=False)

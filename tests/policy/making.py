@@ -18,10 +18,10 @@ from penstock.exchange import (
 )
 from penstock.meter.quotas import Quotas
 from penstock.policy.call import Call
-from penstock.policy.dry_state import DryState
-from penstock.policy.load import load
+from penstock.policy.language.load import load
+from penstock.policy.language.problem import ConfigError, Problem
+from penstock.policy.offline.dry_state import DryState
 from penstock.policy.policy import Policy
-from penstock.policy.problem import ConfigError, Problem
 
 TYPES = ("secret.jwt", "secret.private_key", "pii.email", "pii.card")
 OPENAI = Destination("api.openai.com", 443, provider="openai", category="llm_api", known=True)

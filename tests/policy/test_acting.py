@@ -14,12 +14,12 @@ from penstock.exchange import Leaf
 from penstock.policy.answer import answer_scanner
 from penstock.policy.decide import decide, decide_answer
 from penstock.policy.decision import Decision
-from penstock.policy.dry_state import DryState
-from penstock.policy.load import load
+from penstock.policy.language.load import load
+from penstock.policy.offline.dry_state import DryState
 from penstock.policy.policy import Policy
 from penstock.wire.edits import apply
 from penstock.wire.family import Channel
-from penstock.wire.jsonrpc import RESULT_TEXT
+from penstock.wire.jsonrpc.calls import RESULT_TEXT
 
 MARK = "  - {id: m, redact: {find: [pii.email], in: [tool_result], with: mark}}"
 ALL = "  - {id: m, redact: {in: [tool_result], with: mark}}"

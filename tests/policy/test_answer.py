@@ -13,7 +13,7 @@ from penstock.exchange import Leaf
 from penstock.policy.answer import answer_scanner
 from penstock.policy.decide import decide, decide_answer
 from penstock.policy.decision import Decision
-from penstock.policy.dry_state import DryState
+from penstock.policy.offline.dry_state import DryState
 from penstock.policy.policy import Policy
 from penstock.wire.edits import apply
 from penstock.wire.family import Channel

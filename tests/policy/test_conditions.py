@@ -9,9 +9,9 @@ import pytest
 from making import NOON, call, tool_call
 
 from penstock.exchange import Caller, Workload
-from penstock.policy.activation import FIELDS, Activation, sample
 from penstock.policy.call import Call
-from penstock.policy.conditions import Condition, compile_condition, make_context
+from penstock.policy.conditions.activation import FIELDS, Activation, sample
+from penstock.policy.conditions.compile import Condition, compile_condition, make_context
 
 
 def holds(source: str, called: Call | None = None, now: float = NOON) -> bool:
@@ -122,7 +122,7 @@ def test_value_that_is_no_truth_raises() -> None:
 def test_engine_alone_is_loaded() -> None:
     """The package's own import brings a terminal interface: 30 MB no sidecar needs."""
     code = (
-        "import sys; from penstock.policy.conditions import compile_condition as c;"
+        "import sys; from penstock.policy.conditions.compile import compile_condition as c;"
         "c('time.hour < 5');"
         "print(sorted({'typer', 'prompt_toolkit', 'cel.cli'} & set(sys.modules)))"
     )

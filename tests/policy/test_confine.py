@@ -11,9 +11,9 @@ from penstock.mcp.taint import TAINT_SECONDS, VALUE_SECONDS, Taints
 from penstock.policy.call import Call
 from penstock.policy.confine import digest_of, normal
 from penstock.policy.decide import decide
-from penstock.policy.dry_state import DryState
-from penstock.policy.load import load
+from penstock.policy.language.load import load
 from penstock.policy.mcp_answer import McpAnswer
+from penstock.policy.offline.dry_state import DryState
 from penstock.policy.policy import Policy
 from penstock.wire import family_of, read_request
 

@@ -18,9 +18,9 @@ from penstock.policy.containment import (
     prepare_profile,
     read_order,
 )
+from penstock.policy.language.problem import ConfigError, Problem
+from penstock.policy.language.source import PolicySource
 from penstock.policy.policy import Policy
-from penstock.policy.problem import ConfigError, Problem
-from penstock.policy.source import PolicySource
 
 OPEN = "version: 1\nname: open\nmode: observe\nrules: []\n"
 PROFILE = "version: 1\nname: known-good\nrules:\n  - {id: only, allow: {hosts: [sso.example]}}\n"

@@ -17,7 +17,7 @@ from penstock.policy.call import Call
 from penstock.policy.decide import decide
 from penstock.policy.decision import Decision
 from penstock.policy.judge import Judge
-from penstock.policy.load import load
+from penstock.policy.language.load import load
 from penstock.policy.policy import Policy
 from penstock.wire.edits import apply
 

@@ -14,10 +14,10 @@ from penstock.detect.custom import Custom, custom_probe, problem_of
 from penstock.detect.stream import scanner
 from penstock.exchange import Finding
 from penstock.policy.decide import decide
-from penstock.policy.detectors import Ignore
-from penstock.policy.dry_state import DryState
-from penstock.policy.load import load
-from penstock.policy.problem import ConfigError
+from penstock.policy.language.detectors import Ignore
+from penstock.policy.language.load import load
+from penstock.policy.language.problem import ConfigError
+from penstock.policy.offline.dry_state import DryState
 
 POLICY = """version: 1
 detectors:

@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 from penstock.cli import main
-from penstock.policy.load import load
-from penstock.policy.problem import ConfigError
+from penstock.policy.language.load import load
+from penstock.policy.language.problem import ConfigError
 
 HEAD = "version: 1\nname: encoders\n"
 NAMES = "rules:\n  - id: names\n    redact: {find: [pii.name]}\n"

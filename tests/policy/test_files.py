@@ -15,7 +15,7 @@ from penstock.policy import find
 from penstock.policy.decide import decide
 from penstock.policy.decision import Decision
 from penstock.policy.files import look_into_files
-from penstock.policy.recorded import call_of
+from penstock.policy.offline.recorded import call_of
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 300
 COMMENTED = b"\xff\xd8\xff\xfe\x00\x10write to EMAIL\xff\xda" + b"\0" * 300

@@ -7,10 +7,10 @@ import time
 
 import pytest
 
-from penstock.policy import sql
-from penstock.policy.conditions import Condition, compile_condition, make_context
-from penstock.policy.functions import path_within, url_host
-from penstock.policy.sql import read_only
+from penstock.policy.conditions import sql
+from penstock.policy.conditions.compile import Condition, compile_condition, make_context
+from penstock.policy.conditions.functions import path_within, url_host
+from penstock.policy.conditions.sql import read_only
 
 READS = [
     "SELECT 1",

@@ -17,10 +17,10 @@ from penstock.policy.answer import UNSURE_TOKENS_MIN, answer_scanner
 from penstock.policy.call import Call
 from penstock.policy.decide import decide, decide_answer
 from penstock.policy.decision import Decision
-from penstock.policy.dry_state import DryState
-from penstock.policy.load import load
+from penstock.policy.language.load import load
+from penstock.policy.offline.dry_state import DryState
+from penstock.policy.offline.recorded import call_of
 from penstock.policy.policy import Policy
-from penstock.policy.recorded import call_of
 from penstock.wire.edits import apply
 from penstock.wire.family import Channel
 

@@ -13,7 +13,7 @@ from penstock.exchange import Message, Part
 from penstock.policy.call import Call
 from penstock.policy.decide import decide
 from penstock.policy.decision import Decision
-from penstock.policy.dry_state import DryState
+from penstock.policy.offline.dry_state import DryState
 from penstock.policy.policy import Policy
 from penstock.policy.state import Estimate
 from penstock.wire.edits import apply

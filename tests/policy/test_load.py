@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from making import TYPES, policy_of, problems_of
 
-from penstock.policy.load import load
+from penstock.policy.language.load import load
+from penstock.policy.language.problem import ConfigError
 from penstock.policy.policy import Policy
-from penstock.policy.problem import ConfigError
 from penstock.policy.rules.limit import Limit
 from penstock.policy.rules.tools import Tools
 

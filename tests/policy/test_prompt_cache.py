@@ -15,9 +15,9 @@ import pytest
 
 from penstock.exchange import Caller, HttpRequest
 from penstock.policy.decide import decide
-from penstock.policy.dry_state import DryState
-from penstock.policy.load import load
-from penstock.policy.recorded import call_of
+from penstock.policy.language.load import load
+from penstock.policy.offline.dry_state import DryState
+from penstock.policy.offline.recorded import call_of
 from penstock.wire.edits import apply
 
 POLICY = """

@@ -20,10 +20,10 @@ from penstock.exchange import Caller, Exchange, HttpRequest
 from penstock.policy.answer import answer_scanner
 from penstock.policy.decide import decide
 from penstock.policy.decision import Decision
-from penstock.policy.dry_state import DryState
-from penstock.policy.load import load
+from penstock.policy.language.load import load
+from penstock.policy.offline.dry_state import DryState
+from penstock.policy.offline.recorded import call_of
 from penstock.policy.policy import Policy
-from penstock.policy.recorded import call_of
 from penstock.wire import family_of
 from penstock.wire.edits import apply
 from penstock.wire.stream import AnswerStream

@@ -10,11 +10,11 @@ from making import policy_of
 
 from penstock.exchange import Caller
 from penstock.policy.decide import decide, decide_answer
-from penstock.policy.dry_state import DryState
-from penstock.policy.load import load
-from penstock.policy.recorded import call_of, request_of
-from penstock.policy.replay import Summary, replay
-from penstock.policy.shipped import NAMES, shipped
+from penstock.policy.language.load import load
+from penstock.policy.language.shipped import NAMES, shipped
+from penstock.policy.offline.dry_state import DryState
+from penstock.policy.offline.recorded import call_of, request_of
+from penstock.policy.offline.replay import Summary, replay
 from penstock.wire import edits, family_of
 from penstock.wire.inspect import recorded_answer
 

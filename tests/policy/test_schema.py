@@ -13,13 +13,13 @@ import yaml
 from making import TYPES, problems_of
 
 from penstock.detect import known_types
-from penstock.policy.activation import FIELDS
-from penstock.policy.keys import RULE, SETTINGS, Key
+from penstock.policy.conditions.activation import FIELDS
+from penstock.policy.language.keys import RULE, SETTINGS, Key
+from penstock.policy.language.schema import policy_schema
+from penstock.policy.offline.shorthand import CALLER_KEYS
+from penstock.policy.offline.shorthand import KEYS as CALL_KEYS
+from penstock.policy.offline.testing import CASE_KEYS, EXPECT_KEYS, USES_KEYS
 from penstock.policy.rules import KINDS
-from penstock.policy.schema import policy_schema
-from penstock.policy.shorthand import CALLER_KEYS
-from penstock.policy.shorthand import KEYS as CALL_KEYS
-from penstock.policy.testing import CASE_KEYS, EXPECT_KEYS, USES_KEYS
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = [

@@ -11,7 +11,7 @@ from making import NOON, State, policy_of
 
 from penstock.exchange import Caller, HttpRequest
 from penstock.policy.decide import decide
-from penstock.policy.recorded import call_of
+from penstock.policy.offline.recorded import call_of
 
 ANTHROPIC, OPENAI = ("api.anthropic.com", "/v1/messages"), "api.openai.com"
 GOOGLE = "generativelanguage.googleapis.com"

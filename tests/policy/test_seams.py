@@ -11,8 +11,8 @@ from making import NOON, call
 from penstock.exchange import Leaf
 from penstock.policy.decide import decide
 from penstock.policy.decision import Decision
-from penstock.policy.dry_state import DryState
-from penstock.policy.load import load
+from penstock.policy.language.load import load
+from penstock.policy.offline.dry_state import DryState
 from penstock.wire.edits import apply
 
 TOKEN = "ghp_" + "a1B2c3" * 6

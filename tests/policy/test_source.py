@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from penstock.policy.problem import ConfigError
-from penstock.policy.source import PolicySource
+from penstock.policy.language.problem import ConfigError
+from penstock.policy.language.source import PolicySource
 
 GOOD = "version: 1\nrules:\n  - {id: a, deny: {hosts: [x]}}\n"
 OTHER = "version: 1\nrules:\n  - {id: b, deny: {hosts: [x]}}\n"

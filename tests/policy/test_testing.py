@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 from penstock.exchange import Destination
-from penstock.policy.recorded import call_of
-from penstock.policy.shorthand import CHAT_ENDPOINTS, caller_from, request_from
-from penstock.policy.testing import Outcome, run_tests
+from penstock.policy.offline.recorded import call_of
+from penstock.policy.offline.shorthand import CHAT_ENDPOINTS, caller_from, request_from
+from penstock.policy.offline.testing import Outcome, run_tests
 from penstock.wire import read_request
 
 EXAMPLES = Path(__file__).parent / "examples"

@@ -15,9 +15,9 @@ from penstock.mcp.pins import pins_of
 from penstock.policy.call import Call
 from penstock.policy.decide import decide
 from penstock.policy.decision import Decision
-from penstock.policy.dry_state import DryState
+from penstock.policy.language.source import PolicySource
+from penstock.policy.offline.dry_state import DryState
 from penstock.policy.policy import Policy
-from penstock.policy.source import PolicySource
 from penstock.wire import read_request
 from tests.policy.making import NOON, policy_of, problems_of
 

@@ -14,7 +14,7 @@ from typing import Any
 from mitmproxy import http
 
 from penstock.proxy.aside import Work
-from penstock.proxy.stream import StreamTransform
+from penstock.proxy.engine.stream import StreamTransform
 
 
 def tell(**what: object) -> None:

@@ -17,9 +17,9 @@ from typing import Any
 
 from mitmproxy import platform
 
-from penstock.proxy.connect_to import parse_connect_to
-from penstock.proxy.engine import serve
-from penstock.proxy.runtime import Callbacks, Listening
+from penstock.proxy.engine.connect_to import parse_connect_to
+from penstock.proxy.engine.engine import serve
+from penstock.proxy.engine.runtime import Callbacks, Listening
 from penstock.proxy.settings import EngineSettings, Limits, Reverse
 
 

@@ -19,7 +19,7 @@ from penstock.exchange import Exchange as Understood
 from penstock.exchange import HttpAnswer, HttpRequest, Leaf, Path
 from penstock.wire.edits import BASE64
 from penstock.wire.family import Family
-from penstock.wire.framing import PARSERS, read_document, unclaimed
+from penstock.wire.framing.framings import PARSERS, read_document, unclaimed
 from penstock.wire.json_spans import locate
 from tests.leaks.values import github_token
 from tests.proxy.replay import Exchange, body_of, exchange_of

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from penstock.exchange import Process
+from penstock.proxy.addons.identify import Identify
 from penstock.proxy.governance import Governance
-from penstock.proxy.identify import Identify
 
 AGENT = Process(pid=7, name="agent", path=None, user=None)
 

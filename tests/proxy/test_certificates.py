@@ -16,9 +16,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from penstock.proxy import certificates
-from penstock.proxy.certificates import make_authority, make_leaf, prepare
-from penstock.proxy.tls import LEAVES_MAX, Leaves
+from penstock.proxy.engine import certificates
+from penstock.proxy.engine.certificates import make_authority, make_leaf, prepare
+from penstock.proxy.engine.tls import LEAVES_MAX, Leaves
 from tests.proxy.raw import SOURCE, TestCa
 
 
@@ -188,7 +188,7 @@ def test_a_damaged_or_foreign_key_file_is_an_error(tmp_path: Path) -> None:
 def test_processes_that_start_at_once_agree_on_one_authority(tmp_path: Path) -> None:
     """Ten starts race for an empty directory; all name the same certificate."""
     code = (
-        "import sys, pathlib; from penstock.proxy.certificates import prepare;"
+        "import sys, pathlib; from penstock.proxy.engine.certificates import prepare;"
         "print(prepare(pathlib.Path(sys.argv[1])).authority.certificate.serial_number)"
     )
     started = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from penstock.proxy.connect_to import parse_address, parse_connect_to
+from penstock.proxy.engine.connect_to import parse_address, parse_connect_to
 
 
 def test_values_become_a_table() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from penstock.proxy.deadlines import Deadlines
+from penstock.proxy.engine.deadlines import Deadlines
 from penstock.proxy.settings import Limits
 from tests.proxy.raw import (
     HOST,

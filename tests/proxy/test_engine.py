@@ -12,7 +12,7 @@ import time
 import pytest
 from mitmproxy import version
 
-from penstock.proxy import engine
+from penstock.proxy.engine import engine
 from penstock.proxy.settings import EngineSettings
 from tests.proxy.raw import HOST, OK, Start, TestCa, running_proxy, wait_for
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from penstock.proxy import engine_log
+from penstock.proxy.engine import log as engine_log
 
 
 class Lines(logging.Handler):

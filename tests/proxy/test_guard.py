@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from penstock.proxy import guard, problem
+from penstock.proxy.engine import guard, problem
 from tests.proxy.raw import OK, RawUpstream, RunningProxy, running_proxy
 
 CLOSED = [

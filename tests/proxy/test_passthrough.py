@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from penstock.proxy.deadlines import Deadlines
-from penstock.proxy.passthrough import Passthrough
-from penstock.proxy.runtime import Callbacks, Runtime, Wish
+from penstock.proxy.engine.deadlines import Deadlines
+from penstock.proxy.engine.passthrough import Passthrough
+from penstock.proxy.engine.runtime import Callbacks, Runtime, Wish
 from penstock.proxy.settings import EngineSettings, Limits
 from tests.proxy.raw import (
     HOST,

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from mitmproxy.connection import Server
 
-from penstock.proxy import pool
-from penstock.proxy.pool import KEPT_MAX, KEPT_MAX_PER_KEY, Kept, Pool
+from penstock.proxy.engine import pool
+from penstock.proxy.engine.pool import KEPT_MAX, KEPT_MAX_PER_KEY, Kept, Pool
 from tests.proxy.raw import TestCa
 from tests.route import world as w
 from tests.route.world import FIRST, ORIGINAL, World, world

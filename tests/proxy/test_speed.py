@@ -17,11 +17,11 @@ from mitmproxy.options import Options
 from mitmproxy.proxy import commands, events, mode_specs
 from mitmproxy.proxy.server import ConnectionIO
 
-from penstock.proxy import speed
-from penstock.proxy.connection import Handler
-from penstock.proxy.deadlines import Deadlines
-from penstock.proxy.fail_closed import Hooks
-from penstock.proxy.runtime import Callbacks, Runtime
+from penstock.proxy.engine import speed
+from penstock.proxy.engine.connection import Handler
+from penstock.proxy.engine.deadlines import Deadlines
+from penstock.proxy.engine.fail_closed import Hooks
+from penstock.proxy.engine.runtime import Callbacks, Runtime
 from penstock.proxy.settings import EngineSettings, Limits
 
 

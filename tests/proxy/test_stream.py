@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from penstock.proxy.stream import StreamTransform
+from penstock.proxy.engine.stream import StreamTransform
 from tests.proxy.engine_addons import TRANSFORMS
 from tests.proxy.raw import (
     HOST,

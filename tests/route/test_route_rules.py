@@ -10,7 +10,7 @@ import pytest
 from penstock.exchange import Destination, Message, Part, ToolDefinition, Workload
 from penstock.policy.decide import decide
 from penstock.policy.decision import Decision
-from penstock.policy.testing import run_tests
+from penstock.policy.offline.testing import run_tests
 from tests.policy.making import NOON, State, call, policy_of, problems_of
 
 IN_HOUSE = '- id: in-house\n  route: {when_found: [pii], to: [{url: "https://llm.internal/v1"}]}\n'

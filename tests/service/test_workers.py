@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from penstock.proxy.workers_admin import merged
+from penstock.proxy.control.workers_admin import merged
 from tests.faults.world import (
     DONE,
     LAST,

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.exchange import Destination, Exchange, HttpAnswer, HttpRequest, Leaf
-from penstock.wire.anthropic_messages import AnthropicMessages
+from penstock.wire.anthropic.messages import AnthropicMessages
 from penstock.wire.family import Delta, Refusal
 from tests.wire.mutation import mutated
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.wire import recognise
-from penstock.wire.anthropic_other import (
+from penstock.wire.anthropic.other import (
     AnthropicBatches,
     AnthropicComplete,
     AnthropicCountTokens,

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.exchange import Exchange, HttpAnswer
-from penstock.wire.bedrock_converse import Converse, ConverseStream, CountTokens
-from penstock.wire.eventstream import FrameParser
+from penstock.wire.bedrock.converse import Converse, ConverseStream, CountTokens
 from penstock.wire.family import Refusal
+from penstock.wire.framing.eventstream import FrameParser
 from tests.wire.families import (
     LIMITED,
     REFUSED,

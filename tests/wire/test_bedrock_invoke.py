@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.wire.bedrock_agents import Agent
-from penstock.wire.bedrock_invoke import Invoke, InvokeStream
-from penstock.wire.eventstream import FrameParser, encode, encode_headers
+from penstock.wire.bedrock.agents import Agent
+from penstock.wire.bedrock.invoke import Invoke, InvokeStream
+from penstock.wire.framing.eventstream import FrameParser, encode, encode_headers
 from penstock.wire.stream import AnswerStream
 from tests.wire.families import answered, fixture, read, streamed, zone_of
 from tests.wire.mutation import mutated

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.exchange import Exchange, HttpAnswer
-from penstock.wire.cohere import (
+from penstock.wire.cohere.calls import (
     CohereEmbed,
     CohereRerank,
     CohereV1Chat,

@@ -22,9 +22,9 @@ from penstock.destinations import identify
 from penstock.exchange import Answer, Exchange, HttpAnswer, HttpRequest
 from penstock.wire import edits, family_of, read_request
 from penstock.wire.edits import Edit
-from penstock.wire.eventstream import FrameParser, encode, encode_headers
+from penstock.wire.framing.eventstream import FrameParser, encode, encode_headers
 from penstock.wire.inspect import read_recorded_answer
-from penstock.wire.openai_chat import ask_for_usage, is_usage_only
+from penstock.wire.openai.chat import ask_for_usage, is_usage_only
 from penstock.wire.stream import AnswerStream
 from tests.wire.scanners import WordScanner
 

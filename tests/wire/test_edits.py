@@ -13,7 +13,7 @@ from penstock.exchange import Leaf
 from penstock.wire import edits, json_leaves
 from penstock.wire.edits import BASE64, Cut, Edit
 from penstock.wire.json_spans import unescape
-from penstock.wire.openai_family import ZONES
+from penstock.wire.openai.family import ZONES
 
 # Each character with a way a sender may have written it inside JSON.
 WRITTEN = st.lists(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.wire.eventstream import MAX_FRAME_BYTES, FrameParser, encode, encode_headers
+from penstock.wire.framing.eventstream import MAX_FRAME_BYTES, FrameParser, encode, encode_headers
 
 HEADERS = {":event-type": "contentBlockDelta", ":message-type": "event"}
 

@@ -27,8 +27,8 @@ from penstock.wire import edits, family_of, read_request
 from penstock.wire.content_coding import ContentCodingError, decode
 from penstock.wire.edits import Edit
 from penstock.wire.family import Framing
-from penstock.wire.framing import PARSERS
-from penstock.wire.sse import MAX_EVENT_BYTES
+from penstock.wire.framing.framings import PARSERS
+from penstock.wire.framing.sse import MAX_EVENT_BYTES
 from penstock.wire.stream import MAX_HELD_BYTES, AnswerStream
 from tests.wire.scanners import WordScanner
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.exchange import Exchange, HttpAnswer
-from penstock.wire.gemini import GenerateContent, StreamGenerateContent
+from penstock.wire.gemini.generate import GenerateContent, StreamGenerateContent
 from penstock.wire.stream import AnswerStream
 from tests.wire.families import (
     LIMITED,

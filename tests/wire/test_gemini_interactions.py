@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.wire.gemini_interactions import Interactions
+from penstock.wire.gemini.interactions import Interactions
 from tests.wire.families import (
     FIXTURES,
     REFUSED,

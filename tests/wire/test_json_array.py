@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.wire.json_array import MAX_ELEMENT_BYTES, ArrayParser
+from penstock.wire.framing.json_array import MAX_ELEMENT_BYTES, ArrayParser
 
 TEXT = st.text(st.sampled_from('a"\\[]{},é'), max_size=6)
 ITEM = st.dictionaries(TEXT, TEXT | st.lists(TEXT, max_size=3), max_size=3)

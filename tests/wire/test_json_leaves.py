@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from penstock.wire import json_leaves
 from penstock.wire.json_leaves import ZoneMap
-from penstock.wire.openai_family import ZONES
+from penstock.wire.openai.family import ZONES
 
 TEXT = st.text(st.sampled_from('ab"\\\n é😀/{[:,'), max_size=8)
 JSON = st.recursive(

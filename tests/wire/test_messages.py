@@ -9,9 +9,9 @@ import pytest
 
 from penstock.exchange import Exchange
 from penstock.wire import family_of
-from penstock.wire.messages import MAX_MESSAGE_BYTES, MessageParser
-from penstock.wire.openai_responses import Responses
-from penstock.wire.openai_stores import Realtime
+from penstock.wire.framing.messages import MAX_MESSAGE_BYTES, MessageParser
+from penstock.wire.openai.responses import Responses
+from penstock.wire.openai.stores import Realtime
 from penstock.wire.stream import AnswerStream
 from tests.wire.families import FIXTURES, read, sse, zone_of
 from tests.wire.scanners import StoppingScanner, WordScanner

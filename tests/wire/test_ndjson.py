@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.wire.ndjson import MAX_LINE_BYTES, LineParser
+from penstock.wire.framing.ndjson import MAX_LINE_BYTES, LineParser
 
 BODY = st.lists(st.sampled_from([b'{"a":1}', b"", b" ", b'"\xc3\xa9"', b"{}\r"]), max_size=8).map(
     b"\n".join

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from penstock.exchange import Exchange
 from penstock.wire import recognise
-from penstock.wire.openai_chat import (
+from penstock.wire.openai.chat import (
     ChatByShape,
     ChatCompletions,
     Completions,

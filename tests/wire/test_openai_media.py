@@ -9,7 +9,7 @@ import pytest
 
 from penstock.exchange import HttpRequest
 from penstock.wire import recognise
-from penstock.wire.openai_media import Embeddings, ImageGenerations, Speech, Transcriptions
+from penstock.wire.openai.media import Embeddings, ImageGenerations, Speech, Transcriptions
 from tests.wire.families import answered, destination, read, request, streamed, zone_of
 
 FORM = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from penstock.wire import recognise
-from penstock.wire.openai_relatives import PortkeyPrompt, WatsonxChat, WriterChat
+from penstock.wire.openai.relatives import PortkeyPrompt, WatsonxChat, WriterChat
 from tests.wire.families import answered, destination, read, request, zone_of
 
 BODY = {"model": "palmyra-x4", "messages": [{"role": "user", "content": "How much?"}]}

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from penstock.exchange import Destination, Exchange
 from penstock.wire import family_of, recognise
-from penstock.wire.openai_responses import (
+from penstock.wire.openai.responses import (
     Responses,
     ResponsesCompact,
     ResponsesInputTokens,

@@ -9,7 +9,7 @@ import pytest
 
 from penstock.exchange import Destination, Exchange, HttpAnswer, HttpRequest
 from penstock.wire import recognise
-from penstock.wire.openai_stores import Assistants, Batches, Files, FineTuning, Models, Realtime
+from penstock.wire.openai.stores import Assistants, Batches, Files, FineTuning, Models, Realtime
 from penstock.wire.stream import AnswerStream
 from tests.wire.families import answered, destination, read, request, streamed
 from tests.wire.scanners import WordScanner

@@ -14,7 +14,7 @@ import pytest
 
 from penstock.exchange import HttpAnswer
 from penstock.wire import family_of, read_request
-from penstock.wire.framing import PARSERS, Frame
+from penstock.wire.framing.framings import PARSERS, Frame
 from penstock.wire.inspect import recorded_answer, recorded_request
 from penstock.wire.stream import AnswerStream
 from tests.wire.families import destination

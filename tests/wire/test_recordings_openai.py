@@ -13,8 +13,8 @@ from penstock.destinations import identify
 from penstock.exchange import Answer, Exchange
 from penstock.wire import edits, family_of, read_request
 from penstock.wire.edits import Edit
+from penstock.wire.framing.sse import SseParser
 from penstock.wire.inspect import inspect, recorded_answer, recorded_request
-from penstock.wire.sse import SseParser
 from penstock.wire.stream import AnswerStream
 from tests.wire.families import destination
 from tests.wire.scanners import WordScanner

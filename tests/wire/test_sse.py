@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.wire.sse import MAX_EVENT_BYTES, SseEvent, SseParser, looks_like_sse
+from penstock.wire.framing.sse import MAX_EVENT_BYTES, SseEvent, SseParser, looks_like_sse
 
 LINE = st.sampled_from(
     [b"data: x", b"data:y", b"data: {\"a\": 1}", b"data", b"event: ping", b"id: 7", b": comment",

@@ -15,8 +15,8 @@ from penstock.exchange import Exchange
 from penstock.wire import family_of
 from penstock.wire.channels import MAX_CHANNELS
 from penstock.wire.family import Channel, Refusal
-from penstock.wire.openai_chat import is_usage_only
-from penstock.wire.sse import MAX_EVENT_BYTES, SseParser
+from penstock.wire.framing.sse import MAX_EVENT_BYTES, SseParser
+from penstock.wire.openai.chat import is_usage_only
 from penstock.wire.stream import AnswerStream, ChannelScanner
 from tests.wire.scanners import StoppingScanner, WordScanner
 

@@ -11,7 +11,7 @@ import click
 
 from penstock.caller.peer import user_name
 from penstock.mcp.approvals import APPROVALS, Approvals, Person, Standing
-from penstock.proxy import local_socket
+from penstock.proxy.control import local_socket
 
 Row = dict[str, Any]  # the fields of an Approval, and ``held``
 ANSWERS: dict[str, Standing] = {"approve": "approved", "deny": "denied"}

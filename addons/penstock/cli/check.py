@@ -31,7 +31,7 @@ def command(files: tuple[Path, ...], form: str, schema: bool, types: bool) -> No
     from penstock.detect import known_types
 
     if schema:
-        from penstock.policy.schema import policy_schema
+        from penstock.policy.language.schema import policy_schema
 
         click.echo(json.dumps(policy_schema(known_types()), indent=2))
         return
@@ -44,10 +44,10 @@ def command(files: tuple[Path, ...], form: str, schema: bool, types: bool) -> No
 
 
 def check(files: tuple[Path, ...], form: str) -> int:
-    from penstock.policy.encoders import described
-    from penstock.policy.load import load
-    from penstock.policy.problem import ConfigError, Problem
-    from penstock.policy.shipped import resolve
+    from penstock.policy.language.encoders import described
+    from penstock.policy.language.load import load
+    from penstock.policy.language.problem import ConfigError, Problem
+    from penstock.policy.language.shipped import resolve
 
     problems: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()

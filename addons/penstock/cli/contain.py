@@ -87,7 +87,7 @@ def command(
 
     Exit codes: 0 every process does as ordered, 1 one does not (yet), 2 nothing was changed.
     """
-    from penstock.policy.problem import ConfigError
+    from penstock.policy.language.problem import ConfigError
 
     changing = {"--profile": profile, "--for": span, "--let-finish": let_finish}
     _refuse_nonsense(changing, release, ask, {"--reason": reason, "--by": by}, span)

@@ -192,8 +192,8 @@ def _started(start: str, server: str | None, wanted: tuple[str, ...]) -> dict[st
     import shlex
 
     from penstock.cli.client_environment import way_out
-    from penstock.gateway.child import clean_environment
-    from penstock.gateway.listing import list_tools
+    from penstock.gateway.stdio.child import clean_environment
+    from penstock.gateway.stdio.listing import list_tools
     from penstock.mcp.discovery import Unreachable
     from penstock.mcp.pins import pins_of
 

@@ -67,7 +67,7 @@ def command(
     from importlib.metadata import version
 
     from penstock.cli.client_environment import way_out
-    from penstock.policy.problem import ConfigError
+    from penstock.policy.language.problem import ConfigError
     from penstock.proxy.service import Service
     from penstock.proxy.settings import EngineSettings
 

@@ -68,7 +68,7 @@ def command(
     Exits with CMD's code (128 + N when signal N ended it).
     """
     from penstock.destinations import pattern_problem
-    from penstock.policy.problem import ConfigError
+    from penstock.policy.language.problem import ConfigError
     from penstock.route.credentials.fetched import SourceError
 
     name = name or name_of(arguments)
@@ -119,10 +119,10 @@ def _run(
     import asyncio
 
     from penstock.cli.client_environment import way_out
-    from penstock.gateway.child import clean_environment
-    from penstock.gateway.process_keys import problems_of
-    from penstock.gateway.servers_file import ServerEntry
-    from penstock.gateway.wrap import Wrap
+    from penstock.gateway.servers.file import ServerEntry
+    from penstock.gateway.stdio.child import clean_environment
+    from penstock.gateway.stdio.process_keys import problems_of
+    from penstock.gateway.stdio.wrap import Wrap
     from penstock.proxy.service import Service
     from penstock.proxy.settings import EngineSettings
 

@@ -17,7 +17,7 @@ import click
 from penstock.cli.words import counted, why
 
 if TYPE_CHECKING:
-    from penstock.policy.replay import Row, Summary
+    from penstock.policy.offline.replay import Row, Summary
 
 EPILOG = """\b
 Examples:
@@ -42,10 +42,10 @@ def command(
     Lists the calls it would change, or, with --against, those the two decide differently.
     Exit code 1 when there are any, 2 when no recorded call could be read.
     """
-    from penstock.policy.load import load
-    from penstock.policy.problem import ConfigError
-    from penstock.policy.replay import Summary, replay
-    from penstock.policy.shipped import resolve
+    from penstock.policy.language.load import load
+    from penstock.policy.language.problem import ConfigError
+    from penstock.policy.language.shipped import resolve
+    from penstock.policy.offline.replay import Summary, replay
 
     try:
         policies = [load(resolve(names)) if names else None for names in (new, old)]

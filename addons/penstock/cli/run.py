@@ -83,7 +83,7 @@ def command(
     The policy files are watched: a changed file is checked whole and swapped in, a bad one
     changes nothing. Running answers finish before the process ends.
     """
-    from penstock.policy.problem import ConfigError
+    from penstock.policy.language.problem import ConfigError
     from penstock.proxy.service import Service
     from penstock.stack import stack
 
@@ -107,7 +107,7 @@ def command(
     try:
         if trust_dir is not None:
             from penstock.cli.trust_directory import publish
-            from penstock.proxy.certificates import prepare
+            from penstock.proxy.engine.certificates import prepare
 
             prepare(options.state_dir, options.upstream_ca)
             publish(options.state_dir, trust_dir)

@@ -14,8 +14,8 @@ from penstock.cli.options import ProxyOptions
 from penstock.cli.words import why
 
 if TYPE_CHECKING:
+    from penstock.policy.language.problem import Problem
     from penstock.policy.policy import Policy
-    from penstock.policy.problem import Problem
     from penstock.proxy.service import Service
 
 
@@ -23,7 +23,7 @@ def unsuited(
     options: ProxyOptions, limits_per_worker: bool
 ) -> Callable[[Policy], Sequence[Problem]]:
     """What of a policy several workers cannot keep."""
-    from penstock.policy.apart import kept_apart
+    from penstock.policy.language.apart import kept_apart
 
     shared = options.store is not None or limits_per_worker
     return lambda policy: kept_apart(policy, limits_shared=shared)
@@ -33,7 +33,7 @@ def as_worker(
     service: Service, options: ProxyOptions, limits_per_worker: bool, tell: Callable[[str], None]
 ) -> None:
     """Make a proxy one of several: it keeps what several can, and ends with who started it."""
-    from penstock.proxy.workers import end_with_parent
+    from penstock.proxy.control.workers import end_with_parent
 
     end_with_parent()
     service.introduces, service.tell = False, tell
@@ -48,10 +48,10 @@ def run_workers(
     tls_cert: Path | None,
 ) -> int:
     """Check what would stop every worker, then start them and wait; the exit code."""
-    from penstock.policy.problem import ConfigError
-    from penstock.policy.source import PolicySource
-    from penstock.proxy.certificates import prepare
-    from penstock.proxy.workers import Workers
+    from penstock.policy.language.problem import ConfigError
+    from penstock.policy.language.source import PolicySource
+    from penstock.proxy.control.workers import Workers
+    from penstock.proxy.engine.certificates import prepare
 
     def tell(text: str) -> None:
         click.echo(f"penstock: {text}", err=True)

@@ -94,11 +94,11 @@ def _own_probes(policies: tuple[Path, ...]) -> list[Probe]:
     """The detectors and encoders of a policy, looked for in every zone."""
     if not policies:
         return []
-    from penstock.detect.encoders import probes
+    from penstock.detect.encoders.named import probes
     from penstock.exchange import Zone
-    from penstock.policy.load import load
-    from penstock.policy.problem import ConfigError
-    from penstock.policy.shipped import resolve
+    from penstock.policy.language.load import load
+    from penstock.policy.language.problem import ConfigError
+    from penstock.policy.language.shipped import resolve
 
     try:
         policy = load(resolve(policies))
@@ -117,7 +117,7 @@ def _look(types: tuple[str, ...], deep: bool, own: Sequence[Probe]) -> Look:
     if not deep:
         return scan
     from penstock.detect.calls import CANDIDATE
-    from penstock.detect.deep import Missing, looked_at_again, plugins
+    from penstock.detect.hindsight.plugins import Missing, looked_at_again, plugins
     from penstock.exchange import matches_type
 
     if not matches_type(types, CANDIDATE):
@@ -131,7 +131,7 @@ def _look(types: tuple[str, ...], deep: bool, own: Sequence[Probe]) -> Look:
 
 def _by_models(detectors: Detectors) -> Look:
     """The same with a policy's encoders; a text they do not get done with is not judged."""
-    from penstock.detect.encoder import EncoderTimeoutError
+    from penstock.detect.encoders.encoder import EncoderTimeoutError
     from penstock.exchange import UNSCANNABLE, Finding
 
     def look(text: str, zone: Zone) -> list[Finding]:
@@ -147,7 +147,7 @@ def _checked(types: tuple[str, ...], own: set[str]) -> tuple[str, ...]:
     from difflib import get_close_matches
 
     from penstock.detect import known_types
-    from penstock.detect.entities import ENTITY_TYPES
+    from penstock.detect.encoders.entities import ENTITY_TYPES
 
     known = [*known_types(), *own]
     names = {*known, *(".".join(name.split(".")[:n]) for name in known for n in (1, 2))}

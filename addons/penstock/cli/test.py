@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from penstock.policy.testing import Report
+    from penstock.policy.offline.testing import Report
 
 EPILOG = """\b
 Examples:
@@ -34,7 +34,7 @@ def command(paths: tuple[Path, ...], form: str, verbose: bool, require_coverage:
 
     Fails on a failing case, and on finding none. Says which rules no case reaches.
     """
-    from penstock.policy.testing import run_tests
+    from penstock.policy.offline.testing import run_tests
 
     report = run_tests(paths or (Path(),))
     failed = [outcome for outcome in report.outcomes if not outcome.passed]

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from penstock.detect.calls import CALL_TYPES, CANDIDATE
 from penstock.detect.catalogue import all_probes
-from penstock.detect.entities import ENTITY_TYPES
-from penstock.detect.normalise import DEPTH_MAX, readings
+from penstock.detect.disguises.normalise import DEPTH_MAX, readings
+from penstock.detect.encoders.entities import ENTITY_TYPES
 from penstock.detect.overlaps import outside_placeholders, resolve
 from penstock.detect.probe import Probe, ProbeSet
 from penstock.detect.view import View

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from functools import cache
 
-from penstock.detect.accounts import account_probes
-from penstock.detect.contact import contact_probes
-from penstock.detect.credentials import credential_probes
-from penstock.detect.hidden import hidden_probes
-from penstock.detect.identity import identity_probes
-from penstock.detect.keys import key_probes
-from penstock.detect.links import link_probes
-from penstock.detect.mnemonic import mnemonic_probes
-from penstock.detect.model import model_probes
-from penstock.detect.phrases import phrase_probes
-from penstock.detect.positions import position_probes
+from penstock.detect.answers.toxicity import toxicity_probes
+from penstock.detect.answers.unsafe import unsafe_probes
+from penstock.detect.injection.hidden import hidden_probes
+from penstock.detect.injection.model import model_probes
+from penstock.detect.injection.phrases import phrase_probes
+from penstock.detect.leakage.links import link_probes
+from penstock.detect.personal.accounts import account_probes
+from penstock.detect.personal.contact import contact_probes
+from penstock.detect.personal.identity import identity_probes
 from penstock.detect.probe import Probe
 from penstock.detect.rules import load, load_phrases
-from penstock.detect.tokens import token_probe
-from penstock.detect.toxicity import toxicity_probes
-from penstock.detect.unsafe import unsafe_probes
-from penstock.detect.urls import url_probes
+from penstock.detect.secrets.credentials import credential_probes
+from penstock.detect.secrets.keys import key_probes
+from penstock.detect.secrets.mnemonic import mnemonic_probes
+from penstock.detect.secrets.positions import position_probes
+from penstock.detect.secrets.tokens import token_probe
+from penstock.detect.secrets.urls import url_probes
 
 
 @cache

@@ -14,10 +14,10 @@ from typing import Literal
 
 import re2
 
-from penstock.detect.check_digits import luhn
 from penstock.detect.nearby import word_near
+from penstock.detect.personal.check_digits import luhn
 from penstock.detect.probe import Find, Probe
-from penstock.detect.randomness import entropy
+from penstock.detect.secrets.randomness import entropy
 from penstock.detect.view import Pattern, View
 from penstock.exchange import UNSCANNABLE, Finding
 

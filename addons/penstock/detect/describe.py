@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from penstock.detect import Detectors
 from penstock.detect.calls import CALL_TYPES, CANDIDATE
 from penstock.detect.catalogue import all_probes
-from penstock.detect.entities import ENTITY_TYPES
-from penstock.detect.normalise import DEPTH_MAX, readings
+from penstock.detect.disguises.normalise import DEPTH_MAX, readings
+from penstock.detect.encoders.entities import ENTITY_TYPES
 from penstock.detect.rules import load
 from penstock.detect.view import View
 from penstock.exchange import Finding

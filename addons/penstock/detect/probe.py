@@ -15,7 +15,7 @@ from typing import Literal
 
 import re2
 
-from penstock.detect.gist import ascii_part, beyond_ascii, gist
+from penstock.detect.injection.gist import ascii_part, beyond_ascii, gist
 from penstock.detect.pattern import trigger
 from penstock.detect.view import View, pieces_of, utf8
 from penstock.exchange import Finding, Zone

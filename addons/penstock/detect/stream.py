@@ -13,10 +13,10 @@ from dataclasses import replace
 from functools import lru_cache
 
 from penstock.detect import SELECTIONS_MAX, Detectors
-from penstock.detect.hidden import construct_around
+from penstock.detect.injection.hidden import construct_around
 from penstock.detect.live import LivePattern
-from penstock.detect.overlong import Rest, goes_on
 from penstock.detect.probe import Probe
+from penstock.detect.secrets.overlong import Rest, goes_on
 from penstock.exchange import UNSCANNABLE, Finding, Zone
 from penstock.wire.channel_text import Replacement, ScanStep
 

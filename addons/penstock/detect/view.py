@@ -14,7 +14,7 @@ import re2
 from penstock.exchange import Zone
 
 if TYPE_CHECKING:
-    from penstock.detect.features import Grams
+    from penstock.detect.injection.features import Grams
 
 # Candidates of one probe in one text. Honest text has some ten per KB of code; hostile text
 # could hold one per character, and each may cost 0.2 ms. What lies behind them is reported

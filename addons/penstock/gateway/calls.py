@@ -18,15 +18,15 @@ from penstock.policy.call import Call
 from penstock.policy.credentials import choose_credential
 from penstock.policy.decision import Use
 from penstock.policy.judge import Judge
+from penstock.proxy.addons.govern import Govern
+from penstock.proxy.addons.report import Report
+from penstock.proxy.addons.settle import Settle
 from penstock.proxy.call import LiveCall, new_id
-from penstock.proxy.govern import Govern
 from penstock.proxy.governance import Governance
 from penstock.proxy.judge import Judged, judge
 from penstock.proxy.mcp_promises import hear_cancelled, hold, keep_promises
 from penstock.proxy.offload import OFFLOADED_BYTES, ThreadState, offload
-from penstock.proxy.report import Report
-from penstock.proxy.settle import Settle
-from penstock.wire.jsonrpc import MCP
+from penstock.wire.jsonrpc.calls import MCP
 
 JSON = {"content-type": "application/json"}
 PORTS = {"http": 80, "https": 443}

@@ -16,16 +16,16 @@ from mcp.shared.exceptions import MCPError
 from penstock.caller.identity import Identity
 from penstock.exchange import Caller, HttpAnswer
 from penstock.gateway.calls import Calls
-from penstock.gateway.keys import CURRENT, Key, KeyUnavailableError, key_of
-from penstock.gateway.session import speaks
-from penstock.gateway.unreachable import UnreachableError
+from penstock.gateway.servers.keys import CURRENT, Key, KeyUnavailableError, key_of
+from penstock.gateway.servers.unreachable import UnreachableError
+from penstock.gateway.stdio.session import speaks
 from penstock.proxy.call import LiveCall
+from penstock.proxy.engine.runtime import Failure
 from penstock.proxy.judge import Judged
-from penstock.proxy.runtime import Failure
 from penstock.proxy.service import Service
 from penstock.wire.json_leaves import parse
-from penstock.wire.jsonrpc_refusal import POLICY_DENIED
-from penstock.wire.jsonrpc_shape import VERSION_HEADER
+from penstock.wire.jsonrpc.refusal import POLICY_DENIED
+from penstock.wire.jsonrpc.shape import VERSION_HEADER
 from penstock.wire.loose import as_dict
 
 Params = dict[str, Any]

@@ -16,13 +16,13 @@ from typing import Any
 
 import uvicorn
 
-from penstock.gateway.authenticated import Authenticated
-from penstock.gateway.endpoint import Endpoint
-from penstock.gateway.process_keys import problems_of
-from penstock.gateway.servers_file import ServerEntry, load
-from penstock.gateway.upstream import Upstream
-from penstock.policy.problem import ConfigError
-from penstock.proxy.admin import Admin, QuietServer
+from penstock.gateway.clients.authenticated import Authenticated
+from penstock.gateway.clients.endpoint import Endpoint
+from penstock.gateway.servers.file import ServerEntry, load
+from penstock.gateway.servers.upstream import Upstream
+from penstock.gateway.stdio.process_keys import problems_of
+from penstock.policy.language.problem import ConfigError
+from penstock.proxy.control.admin import Admin, QuietServer
 from penstock.proxy.service import Service
 from penstock.proxy.settings import DRAIN_SECONDS, Address
 

@@ -19,13 +19,13 @@ from penstock.mcp.definitions import LISTS, Digests, mark
 from penstock.mcp.shorten import shorten
 from penstock.mcp.tools import filter_list_answer
 from penstock.wire.family import Refusal
+from penstock.wire.framing.sse import SseParser
 from penstock.wire.json_leaves import parse
 from penstock.wire.json_spans import replace_value
-from penstock.wire.jsonrpc import MessageLeaves
-from penstock.wire.jsonrpc_refusal import answer_refusal, refusal_document
-from penstock.wire.jsonrpc_shape import messages_of
+from penstock.wire.jsonrpc.calls import MessageLeaves
+from penstock.wire.jsonrpc.refusal import answer_refusal, refusal_document
+from penstock.wire.jsonrpc.shape import messages_of
 from penstock.wire.loose import as_dict
-from penstock.wire.sse import SseParser
 
 # No event is longer than the stream itself lets pass; the parser here only takes one apart.
 EVENT_BYTES_MAX = 64 * 2**20

@@ -15,7 +15,7 @@ import orjson
 
 from penstock.exchange import Leaf, Path
 from penstock.wire.json_leaves import Reading
-from penstock.wire.jsonrpc import MessageLeaves
+from penstock.wire.jsonrpc.calls import MessageLeaves
 from penstock.wire.loose import as_dict, as_list
 from penstock.wire.zones import texts_below
 

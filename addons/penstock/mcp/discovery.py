@@ -12,9 +12,9 @@ import urllib.error
 import urllib.request
 from typing import Any
 
-from penstock.wire.jsonrpc_shape import CLIENT_META, MODERN_SINCE, VERSION_META
+from penstock.wire.framing.sse import SseParser
+from penstock.wire.jsonrpc.shape import CLIENT_META, MODERN_SINCE, VERSION_META
 from penstock.wire.loose import as_dict, as_dicts, as_text
-from penstock.wire.sse import SseParser
 
 SECONDS_MAX = 30.0
 ANSWER_BYTES_MAX = 32 * 2**20

@@ -13,8 +13,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from penstock.wire.jsonrpc_checks import decode_header
-from penstock.wire.jsonrpc_shape import PARAMETER_PREFIX
+from penstock.wire.jsonrpc.checks import decode_header
+from penstock.wire.jsonrpc.shape import PARAMETER_PREFIX
 from penstock.wire.loose import as_dict, at
 
 # Arguments looked at for one header: schemas annotate a handful of scalars near the root.

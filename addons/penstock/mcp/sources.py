@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 
 from penstock.mcp.discovery import Session
 from penstock.mcp.servers import url_of
+from penstock.wire.framing.sse import SseParser
 from penstock.wire.loose import as_dict, as_dicts, as_text, at
-from penstock.wire.sse import SseParser
 
 # A recording of one day of one pod stays below this.
 FILE_BYTES_MAX = 512 * 2**20

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from penstock.detect.toxicity import TOXICITY
+from penstock.detect.answers.toxicity import TOXICITY
 from penstock.exchange import Finding, matches_type
 from penstock.policy.answer import about
 from penstock.policy.call import Call

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
+from penstock.detect.answers.toxicity import TOXICITY
 from penstock.detect.calls import LOW_LOGPROB
-from penstock.detect.hidden import CONSTRUCTS
+from penstock.detect.injection.hidden import CONSTRUCTS
 from penstock.detect.stream import Whole
-from penstock.detect.toxicity import TOXICITY
 from penstock.exchange import Finding
 from penstock.policy.call import Call
 from penstock.policy.content import FINDINGS_KEPT, Ignored, redacts, wants
@@ -26,7 +26,7 @@ from penstock.wire.channel_text import ChannelScanner, Replacement, ScanStep
 from penstock.wire.channels import ScannerFor
 from penstock.wire.edits import merge
 from penstock.wire.family import Channel, Refusal
-from penstock.wire.jsonrpc import RESULT_TEXT
+from penstock.wire.jsonrpc.calls import RESULT_TEXT
 
 # What ends an answer where an enforced rule denies it, and is told afterwards where none does.
 HOSTILE = Finding(TOXICITY, 0, 0, 0.5, TOXICITY)

@@ -13,7 +13,7 @@ from dataclasses import replace
 from penstock.policy.call import Call
 from penstock.policy.decision import Decision
 from penstock.wire.family import Refusal
-from penstock.wire.jsonrpc import message_call
+from penstock.wire.jsonrpc.calls import message_call
 
 NOT_MADE = "Not made: another call of the same batch was refused. Make this one by itself."
 SENT_ALONE = "such a call has to be sent by itself, not in a batch"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from penstock.detect.blobs import Blob
+from penstock.detect.files.blobs import Blob
 from penstock.exchange import Caller, Destination, Exchange
 from penstock.meter.media import Media, media_of
 

@@ -17,10 +17,10 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Literal
 
-from penstock.policy.load import load
+from penstock.policy.language.load import load
+from penstock.policy.language.problem import ConfigError, Problem
+from penstock.policy.language.shipped import resolve, shipped
 from penstock.policy.policy import Policy
-from penstock.policy.problem import ConfigError, Problem
-from penstock.policy.shipped import resolve, shipped
 
 FOLDER = "containment"
 ORDER = "order.json"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from penstock.detect.blobs import blobs_in
-from penstock.detect.documents import UnreadableError, document_leaves
+from penstock.detect.files.blobs import blobs_in
+from penstock.detect.files.documents import UnreadableError, document_leaves
 from penstock.policy.call import Call
 from penstock.policy.policy import Policy
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, get_args
 
-from penstock.detect.documents import has_pdf_reader
+from penstock.detect.files.documents import has_pdf_reader
 from penstock.exchange import UNSCANNABLE, Finding, Zone, matches_type
-from penstock.policy.keys import Key
+from penstock.policy.language.keys import Key
 
 if TYPE_CHECKING:
-    from penstock.policy.read import Section
+    from penstock.policy.language.read import Section
 
 DIRECTIONS = ("request", "response", "both")
 PARTS = (

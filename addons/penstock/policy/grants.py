@@ -14,7 +14,7 @@ from penstock.policy.call import Call
 from penstock.policy.policy import Rule
 from penstock.policy.rules.tools import Thing, Tools, for_another, server_url
 from penstock.policy.state import State
-from penstock.wire.jsonrpc_shape import CLIENT_META, VERSION_META
+from penstock.wire.jsonrpc.shape import CLIENT_META, VERSION_META
 from penstock.wire.loose import as_dict, as_list, as_text
 
 CALL = "tools/call"

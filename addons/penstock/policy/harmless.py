@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from penstock.detect.links import LINK_TYPES, hosts_of
+from penstock.detect.leakage.links import LINK_TYPES, hosts_of
 from penstock.exchange import Finding
 from penstock.policy.content import Ignored
 from penstock.policy.globs import Globs

@@ -11,9 +11,9 @@ from functools import partial
 from typing import Any
 
 from penstock.exchange import Finding, Leaf, Zone
-from penstock.policy.activation import Activation
 from penstock.policy.call import Call, kind_of
-from penstock.policy.conditions import make_context
+from penstock.policy.conditions.activation import Activation
+from penstock.policy.conditions.compile import make_context
 from penstock.policy.confine import leaving
 from penstock.policy.content import (
     ContentVerdict,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from penstock.detect.calls import CANARY, CONVERSATION, LOW_LOGPROB, REMEMBERED, SYSTEM_PROMPT
-from penstock.detect.overlap import OverlapScanner, Prompt, prompt_of, repeated
+from penstock.detect.leakage.overlap import OverlapScanner, Prompt, prompt_of, repeated
 from penstock.exchange import Finding, Leaf, Zone, matches_type
 from penstock.policy.call import Call, kind_of
 from penstock.policy.state import Kept, State

@@ -33,7 +33,7 @@ from penstock.policy.refusals import policy_refusal
 from penstock.policy.rules.tools import Thing, Tools, server_url
 from penstock.policy.state import State
 from penstock.wire.json_leaves import Reading
-from penstock.wire.jsonrpc import MessageLeaves
+from penstock.wire.jsonrpc.calls import MessageLeaves
 from penstock.wire.loose import as_dict, as_text
 
 Tell = Callable[[Reason], None]

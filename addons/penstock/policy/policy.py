@@ -11,19 +11,19 @@ from typing import Any, Literal, get_args
 from penstock.caller.identity import CallerCheck
 from penstock.destinations import matches
 from penstock.detect.calls import CALL_TYPES, CANARY, CONVERSATION, REMEMBERED
-from penstock.detect.canary import Canaries
 from penstock.detect.custom import Custom, custom_probe
-from penstock.detect.encoders import NamedEncoder
-from penstock.detect.encoders import probes as encoder_probes
+from penstock.detect.encoders.named import NamedEncoder
+from penstock.detect.encoders.named import probes as encoder_probes
+from penstock.detect.leakage.canary import Canaries
 from penstock.detect.probe import Probe
 from penstock.exchange import Zone, matches_type
 from penstock.mcp.approvals import Announce
-from penstock.policy.conditions import Condition
+from penstock.policy.conditions.compile import Condition
 from penstock.policy.decision import Mode
-from penstock.policy.detectors import Ignore
 from penstock.policy.find import Find
 from penstock.policy.globs import Globs
-from penstock.policy.problem import Problem
+from penstock.policy.language.detectors import Ignore
+from penstock.policy.language.problem import Problem
 from penstock.policy.rules.allow import Allow
 from penstock.policy.rules.canary import Canary
 from penstock.policy.rules.credential import Credential

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, get_args
 from penstock.exchange import Category
 from penstock.policy.call import Call, Kind
 from penstock.policy.globs import Globs
-from penstock.policy.keys import Key
+from penstock.policy.language.keys import Key
 
 if TYPE_CHECKING:
-    from penstock.policy.read import Section
+    from penstock.policy.language.read import Section
 
 CATEGORIES: tuple[str, ...] = get_args(Category)
 

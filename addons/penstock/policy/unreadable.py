@@ -13,7 +13,7 @@ from penstock.policy.files import look_into_files
 from penstock.policy.policy import Policy
 from penstock.policy.state import State
 from penstock.wire.family import Refusal
-from penstock.wire.jsonrpc_refusal import problem_refusal
+from penstock.wire.jsonrpc.refusal import problem_refusal
 
 UNREADABLE = "penstock.unreadable"  # stands where a rule's id does
 

@@ -15,13 +15,13 @@ from mitmproxy import http
 from penstock.mcp.headers import encode_header
 from penstock.policy.answer import answer_scanner
 from penstock.policy.decision import Decision
+from penstock.proxy.addons.govern import response_of
 from penstock.proxy.call import LiveCall
-from penstock.proxy.govern import response_of
 from penstock.proxy.governance import Governance
 from penstock.wire.channel_text import ChannelScanner, Replacement
 from penstock.wire.family import Channel, Refusal
-from penstock.wire.jsonrpc_checks import decode_header
-from penstock.wire.jsonrpc_shape import PARAMETER_PREFIX
+from penstock.wire.jsonrpc.checks import decode_header
+from penstock.wire.jsonrpc.shape import PARAMETER_PREFIX
 
 _PREFIX = PARAMETER_PREFIX.encode()
 

@@ -25,7 +25,7 @@ from penstock.proxy.offload import has_room, on_loop
 from penstock.wire.channel_text import ScanStep
 from penstock.wire.content_coding import Decoder
 from penstock.wire.family import Channel, Framing, Refusal
-from penstock.wire.openai_chat import is_usage_only
+from penstock.wire.openai.chat import is_usage_only
 from penstock.wire.stream import AnswerStream, ChannelScanner
 
 # How much of a stream is looked at to tell its framing when its head does not say.

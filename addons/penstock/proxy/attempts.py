@@ -15,7 +15,7 @@ from mitmproxy import http
 
 from penstock.proxy.call import LiveCall
 from penstock.proxy.capture import headers_of
-from penstock.proxy.failover import Verdict
+from penstock.proxy.engine.failover import Verdict
 from penstock.route import said
 from penstock.route.budget import RetryBudget
 from penstock.route.form import Form
@@ -30,8 +30,8 @@ from penstock.route.outcome import (
 )
 from penstock.route.plan import Choice, Plan
 from penstock.route.translate.translation import Translation
-from penstock.wire.eventstream import FrameParser
-from penstock.wire.sse import SseParser
+from penstock.wire.framing.eventstream import FrameParser
+from penstock.wire.framing.sse import SseParser
 
 # Streams whose first event is looked at while another target could be asked.
 BEGINNINGS: dict[str, Callable[[int], SseParser | FrameParser]] = {

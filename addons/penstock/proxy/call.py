@@ -22,7 +22,7 @@ from penstock.mcp.causes import Cause
 from penstock.policy.call import Call
 from penstock.policy.decision import Decision
 from penstock.policy.mcp_answer import McpAnswer
-from penstock.proxy.problem import CHECK_FAILED
+from penstock.proxy.engine.problem import CHECK_FAILED
 from penstock.record.record import Outcome
 from penstock.route.credentials.spec import IDENTITY, Spec
 from penstock.route.outcome import Attempt

@@ -2,7 +2,7 @@
 
 A client's message is judged like a body. A server's message belongs to an answer, which has
 one stream that reads it and may hold it back; what is held keeps its place in the queue,
-so the order of messages never changes. Sockets and hooks are ``proxy/sockets.py``'s.
+so the order of messages never changes. Sockets and hooks are ``proxy/addons/sockets.py``'s.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ from dataclasses import dataclass, field
 from penstock.exchange import Answer as AnswerModel
 from penstock.policy.answer import answer_scanner
 from penstock.policy.decision import Decision
+from penstock.proxy.addons.report import ORDER
 from penstock.proxy.answer_stream import AnswerTransform
 from penstock.proxy.call import LiveCall
 from penstock.proxy.echo_guard import with_echoes
+from penstock.proxy.engine.websocket_layer import Ending, Outgoing
 from penstock.proxy.governance import CallState, Governance
 from penstock.proxy.message_calls import MessageCalls
-from penstock.proxy.report import ORDER
-from penstock.proxy.websocket_layer import Ending, Outgoing
-from penstock.wire import edits, openai_socket
+from penstock.wire import edits
+from penstock.wire.openai import socket as openai_socket
 from penstock.wire.stream import AnswerStream
 
 # Requests that wait for their answer on one socket; agents send one or two ahead.

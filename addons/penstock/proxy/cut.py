@@ -12,9 +12,9 @@ from penstock.exchange import Usage
 from penstock.meter.windows import Amount
 from penstock.policy.policy import Policy
 from penstock.policy.refusals import text
+from penstock.proxy.addons.settle import CHARACTERS_PER_TOKEN
 from penstock.proxy.call import LiveCall
 from penstock.proxy.governance import Governance, caller_key
-from penstock.proxy.settle import CHARACTERS_PER_TOKEN
 from penstock.wire.family import Channel, Refusal
 
 # How much an answer grows between two looks at the limits: some 60 tokens.

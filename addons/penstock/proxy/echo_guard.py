@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from penstock.policy.answer import Together
 from penstock.proxy.aside import goes_aside
 from penstock.proxy.call import LiveCall
-from penstock.proxy.stream import Holding, StreamTransform
+from penstock.proxy.engine.stream import Holding, StreamTransform
 from penstock.route.credentials.echoes import Echoes, EchoStream
 from penstock.wire.channel_text import ChannelScanner
 from penstock.wire.channels import ScannerFor

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 from penstock.caller import ProcessFinder
 from penstock.destinations import is_ai
 from penstock.detect import Detectors
-from penstock.detect.canary import Canaries
-from penstock.detect.conversation import Conversations
+from penstock.detect.leakage.canary import Canaries
+from penstock.detect.leakage.conversation import Conversations
 from penstock.detect.memo import Memo
 from penstock.detect.placeholders import Vault
 from penstock.detect.stream import prepare
@@ -35,13 +35,13 @@ from penstock.meter.quotas import Claim, Quotas
 from penstock.meter.store import Store
 from penstock.policy.call import Call
 from penstock.policy.decision import Mode
+from penstock.policy.language.source import PolicySource
 from penstock.policy.policy import Policy
-from penstock.policy.source import PolicySource
 from penstock.policy.state import Estimate, Replace
+from penstock.proxy.engine.runtime import Wish
 from penstock.proxy.hindsight import Hindsight
 from penstock.proxy.keys import Keys
 from penstock.proxy.old_transport import OldStreams
-from penstock.proxy.runtime import Wish
 from penstock.record.recorder import Recorder
 from penstock.route.budget import RetryBudget
 from penstock.route.health import Board
@@ -61,7 +61,7 @@ CallKey = tuple[str, str, str, str]  # caller, server, session, id
 # Hosts whose interception was decided; a laptop meets some hundred, an attacker any number.
 WISHES_MAX = 4096
 DIGEST_BYTES = 8
-# Connections whose client certificate is known, 1 KB each; as in proxy/callers.py.
+# Connections whose client certificate is known, 1 KB each; as in proxy/addons/callers.py.
 CERTIFICATES_MAX = 10_000
 # US dollars per token of a model whose price nobody knows: what the dearest common models cost.
 UNKNOWN_INPUT_USD = Decimal("0.000015")

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from penstock.detect.hindsight.remembered import Remembered
+from penstock.detect.hindsight.second_look import SecondLook, Texts
 from penstock.detect.probe import Probe
-from penstock.detect.remembered import Remembered
-from penstock.detect.second_look import SecondLook, Texts
 from penstock.exchange import Leaf, Zone
 from penstock.policy.policy import Policy
 from penstock.proxy.call import LiveCall

@@ -20,7 +20,7 @@ from penstock.proxy.capture import UninspectableError, decoded_body
 from penstock.proxy.governance import Governance
 from penstock.proxy.worth_judging import worth_judging
 from penstock.wire import edits
-from penstock.wire.jsonrpc import MessageLeaves
+from penstock.wire.jsonrpc.calls import MessageLeaves
 
 
 @dataclass(slots=True, frozen=True)

@@ -16,10 +16,10 @@ from penstock.policy.files import look_into_files
 from penstock.policy.policy import Policy
 from penstock.policy.rules.limit import Limit
 from penstock.policy.unreadable import UNREADABLE, refused, refused_unread
+from penstock.proxy.addons.govern import Govern
 from penstock.proxy.call import LiveCall, new_id
-from penstock.proxy.govern import Govern
 from penstock.proxy.governance import CallState, Governance
-from penstock.wire import openai_socket
+from penstock.wire.openai import socket as openai_socket
 
 CONNECT = "connect"  # the operation of what belongs to a socket and to no answer
 # Headers of the upgrade that say nothing about a message.

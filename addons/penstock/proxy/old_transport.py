@@ -17,7 +17,7 @@ from mitmproxy import ctx, http
 from penstock.exchange import HttpRequest
 from penstock.policy.grants import person
 from penstock.proxy.call import LiveCall
-from penstock.proxy.deadlines import Said
+from penstock.proxy.engine.deadlines import Said
 
 # Longer addresses are no endpoints.
 ADDRESS_CHARACTERS_MAX = 4096

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from mitmproxy import http
 
 from penstock.caller import workload_from
-from penstock.detect.second_look import DRAIN_SECONDS
+from penstock.detect.hindsight.second_look import DRAIN_SECONDS
 from penstock.exchange import Finding
 from penstock.mcp.approvals import APPROVALS, Approvals
 from penstock.meter.journal import SAVE_SECONDS, Journal
@@ -33,15 +33,16 @@ from penstock.meter.shared import SharedQuotas
 from penstock.meter.store import Store
 from penstock.meter.store_url import read_store_url
 from penstock.policy.decision import Mode
-from penstock.policy.source import PolicySource, Unsuited
-from penstock.proxy import engine, keys
-from penstock.proxy.admin import Admin
+from penstock.policy.language.source import PolicySource, Unsuited
+from penstock.proxy import keys
+from penstock.proxy.addons.credential import watch_credentials
 from penstock.proxy.call import Failed, call_of, tell_failure
-from penstock.proxy.contained import Contained
-from penstock.proxy.credential import watch_credentials
+from penstock.proxy.control.admin import Admin
+from penstock.proxy.control.contained import Contained
+from penstock.proxy.control.local_socket import FOLDER as ADMIN_FOLDER
+from penstock.proxy.engine import engine
+from penstock.proxy.engine.runtime import Callbacks, Failure, Listening
 from penstock.proxy.governance import Governance
-from penstock.proxy.local_socket import FOLDER as ADMIN_FOLDER
-from penstock.proxy.runtime import Callbacks, Failure, Listening
 from penstock.proxy.settings import EngineSettings
 from penstock.record.recording import (
     Recording,
@@ -54,7 +55,7 @@ from penstock.record.recording import (
 )
 
 if TYPE_CHECKING:
-    from penstock.proxy.approval_socket import ApprovalSocket
+    from penstock.proxy.control.approval_socket import ApprovalSocket
 
 logger = logging.getLogger(__name__)
 
@@ -304,7 +305,7 @@ class Service:
         """Open the admin socket, from the first policy on that lets calls wait for a person."""
         if self.approving is not None or not self.governance.policy.asks_people:
             return
-        from penstock.proxy.approval_socket import ApprovalSocket
+        from penstock.proxy.control.approval_socket import ApprovalSocket
 
         folder = self.settings.state_dir / ADMIN_FOLDER
         try:

@@ -16,7 +16,7 @@ from penstock.caller.credentials import KEY_PARAMETERS
 from penstock.proxy.aside import goes_aside
 from penstock.proxy.call import LiveCall
 from penstock.proxy.capture import UninspectableError, decoded_body, headers_of
-from penstock.proxy.stream import StreamTransform, Yielding
+from penstock.proxy.engine.stream import StreamTransform, Yielding
 from penstock.route.form import aim_of
 from penstock.route.homes import home_of_call
 from penstock.route.plan import Choice

@@ -9,7 +9,7 @@ from penstock.detect.placeholders import PREFIX
 from penstock.exchange import Leaf, Zone
 from penstock.mcp.definitions import Digests, telling_leaves
 from penstock.proxy.governance import CallState, Governance
-from penstock.wire.jsonrpc import MessageLeaves
+from penstock.wire.jsonrpc.calls import MessageLeaves
 
 
 def worth_judging(

@@ -25,7 +25,7 @@ from pathlib import Path
 import orjson
 
 from penstock import __version__
-from penstock.detect.second_look import Late
+from penstock.detect.hindsight.second_look import Late
 from penstock.record.chain import Chain, chain_before, chain_from_json, hexes
 from penstock.record.files import FILE_MODE, write_atomically
 from penstock.record.line import content_of, late_content, timestamp

@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from penstock.detect.calls import CANDIDATE
-from penstock.detect.second_look import Late
+from penstock.detect.hindsight.second_look import Late
 from penstock.exchange import Caller, McpCall, Usage
 from penstock.mcp.approvals import Approval
 from penstock.record.record import Record

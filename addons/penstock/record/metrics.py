@@ -16,7 +16,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from penstock import __version__
-from penstock.detect.second_look import Late
+from penstock.detect.hindsight.second_look import Late
 from penstock.record.attributes import error_type, provider_name
 from penstock.record.instruments import Instruments
 from penstock.record.names import NONE, Names

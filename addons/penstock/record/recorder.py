@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
-from penstock.detect.second_look import Late
+from penstock.detect.hindsight.second_look import Late
 from penstock.record.clean import clean
 from penstock.record.record import Record
 from penstock.record.search import Scan, Search

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from penstock.detect.second_look import SecondLook
+from penstock.detect.hindsight.second_look import SecondLook
 from penstock.meter.quotas import Quotas
 from penstock.meter.store import Store
 from penstock.record.audit import AuditLog

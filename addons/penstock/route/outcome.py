@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from penstock.route.health import Outcome
-from penstock.wire.eventstream import Frame
-from penstock.wire.sse import SseEvent
+from penstock.wire.framing.eventstream import Frame
+from penstock.wire.framing.sse import SseEvent
 
 Billed = Literal["yes", "no", "possibly"]
 

@@ -7,29 +7,23 @@ JSON or text, so that a rule about content holds for formats nobody described ye
 from __future__ import annotations
 
 from penstock.exchange import Destination, Exchange, HttpRequest
-from penstock.wire import (
-    anthropic_messages,
-    anthropic_other,
-    bedrock_agents,
-    bedrock_converse,
-    bedrock_invoke,
-    cohere,
-    gemini,
-    gemini_interactions,
-    gemini_other,
-    jsonrpc,
-    ollama,
-    openai_chat,
-    openai_media,
-    openai_relatives,
-    openai_responses,
-    openai_stores,
-    replicate,
-    services,
-    unknown,
-    watsonx,
-)
+from penstock.wire import ollama, replicate, services, unknown, watsonx
+from penstock.wire.anthropic import messages as anthropic_messages
+from penstock.wire.anthropic import other as anthropic_other
+from penstock.wire.bedrock import agents as bedrock_agents
+from penstock.wire.bedrock import converse as bedrock_converse
+from penstock.wire.bedrock import invoke as bedrock_invoke
+from penstock.wire.cohere import calls as cohere
 from penstock.wire.family import Family
+from penstock.wire.gemini import generate as gemini
+from penstock.wire.gemini import interactions as gemini_interactions
+from penstock.wire.gemini import other as gemini_other
+from penstock.wire.jsonrpc import calls as jsonrpc
+from penstock.wire.openai import chat as openai_chat
+from penstock.wire.openai import media as openai_media
+from penstock.wire.openai import relatives as openai_relatives
+from penstock.wire.openai import responses as openai_responses
+from penstock.wire.openai import stores as openai_stores
 
 # Most specific first; a family that claims a path by its shape alone comes late. MCP comes
 # before the families that go by path: an MCP server may stand at any path.

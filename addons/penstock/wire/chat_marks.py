@@ -10,7 +10,7 @@ from typing import Any
 
 from penstock.exchange import Message, Path, Zone
 from penstock.wire.loose import as_dict, as_list, as_text
-from penstock.wire.openai_content import read_message
+from penstock.wire.openai.content import read_message
 from penstock.wire.zones import MEDIA, Mark, Marks
 
 _ZONES: dict[str, Zone] = {

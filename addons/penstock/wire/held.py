@@ -12,7 +12,7 @@ from penstock.exchange import Path
 from penstock.wire.channel_text import ChannelText
 from penstock.wire.edits import Cut, cut_strings, merge
 from penstock.wire.family import Delta
-from penstock.wire.framing import Frame
+from penstock.wire.framing.framings import Frame
 
 
 @dataclass(slots=True)

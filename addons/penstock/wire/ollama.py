@@ -25,7 +25,7 @@ from penstock.wire.family import AnswerReader, Channel, Delta, Family, Framing, 
 from penstock.wire.growing import OneMessageReader
 from penstock.wire.json_family import JsonFamily, string_deltas
 from penstock.wire.loose import as_count, as_dict, as_list, as_text, at, counted, renamed
-from penstock.wire.openai_content import read_calls, read_tools
+from penstock.wire.openai.content import read_calls, read_tools
 from penstock.wire.zones import MEDIA, Mark, Marks, strings
 
 _PARAMETERS = {"num_predict": "max_tokens", "temperature": "temperature", "top_p": "top_p"}

@@ -17,10 +17,17 @@ from penstock.wire import content_coding
 from penstock.wire.channel_text import ChannelScanner, ChannelText, Replacement, ScanStep
 from penstock.wire.channels import Channels, ScannerFor
 from penstock.wire.family import Delta, Family, Framing, Refusal
-from penstock.wire.framing import PARSERS, Frame, Parser, is_fragment, read_document, unclaimed
+from penstock.wire.framing.framings import (
+    PARSERS,
+    Frame,
+    Parser,
+    is_fragment,
+    read_document,
+    unclaimed,
+)
+from penstock.wire.framing.sse import SseParser
 from penstock.wire.held import Held
 from penstock.wire.json_family import started_answer
-from penstock.wire.sse import SseParser
 
 __all__ = ["AnswerStream", "ChannelScanner", "Replacement", "ScanStep"]
 

@@ -46,12 +46,12 @@ def hook(owner: Any, name: str, where: str) -> None:
 def inject() -> None:
     """Put a trap into every step of the way of a call."""
     from penstock.detect import Detectors
-    from penstock.proxy.answer import Answer
+    from penstock.proxy.addons.answer import Answer
+    from penstock.proxy.addons.govern import Govern
+    from penstock.proxy.addons.identify import Identify
+    from penstock.proxy.addons.report import Report
+    from penstock.proxy.addons.settle import Settle
     from penstock.proxy.answer_stream import AnswerTransform
-    from penstock.proxy.govern import Govern
-    from penstock.proxy.identify import Identify
-    from penstock.proxy.report import Report
-    from penstock.proxy.settle import Settle
     from penstock.wire.stream import AnswerStream
 
     for owner, name in (

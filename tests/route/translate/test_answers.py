@@ -9,7 +9,7 @@ import pytest
 
 from penstock.route.translate.errors import Format
 from penstock.route.translate.translation import FormatTranslation, Wanted
-from penstock.wire.sse import SseParser
+from penstock.wire.framing.sse import SseParser
 
 FORMATS: list[Format] = ["openai", "anthropic", "gemini"]
 

@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from penstock.wire.eventstream import encode, encode_headers
+from penstock.wire.framing.eventstream import encode, encode_headers
 
 OPENAI, ANTHROPIC = "api.openai.com", "api.anthropic.com"
 GEMINI = "generativelanguage.googleapis.com"

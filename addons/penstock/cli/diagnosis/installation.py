@@ -67,10 +67,10 @@ def check_authority(state: Path) -> list[Check]:
 
 def check_policies(policies: Sequence[Path]) -> list[Check]:
     """Whether each policy loads; the problems with file and line as `penstock check` says them."""
-    from penstock.policy.encoders import described
-    from penstock.policy.load import load
-    from penstock.policy.problem import ConfigError
-    from penstock.policy.shipped import resolve
+    from penstock.policy.language.encoders import described
+    from penstock.policy.language.load import load
+    from penstock.policy.language.problem import ConfigError
+    from penstock.policy.language.shipped import resolve
 
     title = ", ".join(str(one) for one in policies) or "default (shipped)"
     try:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from penstock.policy import target
 from penstock.policy.call import Call, kind_of
 from penstock.policy.call import Kind as CallKind
-from penstock.policy.keys import Key
-from penstock.policy.read import Section
+from penstock.policy.language.keys import Key
+from penstock.policy.language.read import Section
 from penstock.policy.rules.kind import Kind
 from penstock.policy.target import Target, read_target
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from penstock.detect.canary import planted
+from penstock.detect.leakage.canary import planted
 from penstock.exchange import Leaf
 from penstock.policy import target
 from penstock.policy.call import Call, kind_of
-from penstock.policy.read import Section
+from penstock.policy.language.read import Section
 from penstock.policy.rules.kind import Kind
 from penstock.policy.target import Target, read_target
 from penstock.wire.edits import Edit

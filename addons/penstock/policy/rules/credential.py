@@ -12,8 +12,8 @@ from typing import Any, get_args
 
 from penstock.policy import target
 from penstock.policy.call import Call
-from penstock.policy.keys import Key
-from penstock.policy.read import Section
+from penstock.policy.language.keys import Key
+from penstock.policy.language.read import Section
 from penstock.policy.rules.kind import Kind
 from penstock.policy.target import Target, read_target
 from penstock.route.credentials.spec import IDENTITY, Form, Spec

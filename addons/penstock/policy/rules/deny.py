@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from penstock.detect.blobs import Blob
+from penstock.detect.files.blobs import Blob
 from penstock.exchange import Exchange
 from penstock.mcp import provider_servers
 from penstock.policy import find, target
 from penstock.policy.call import Call
 from penstock.policy.find import Find, read_find
 from penstock.policy.globs import Globs
-from penstock.policy.keys import Key
-from penstock.policy.read import Section
+from penstock.policy.language.keys import Key
+from penstock.policy.language.read import Section
 from penstock.policy.rules.kind import Kind
 from penstock.policy.target import Target, read_target
 

@@ -11,8 +11,8 @@ from typing import Any, Literal
 from penstock.meter.quotas import PARALLEL, Claim
 from penstock.meter.windows import is_calendar, zone_of
 from penstock.policy.call import Call, kind_of
-from penstock.policy.keys import Key
-from penstock.policy.read import Section
+from penstock.policy.language.keys import Key
+from penstock.policy.language.read import Section
 from penstock.policy.rules.kind import Kind
 from penstock.policy.state import Estimate
 

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from penstock.detect.calls import CALL_TYPES, LOW_LOGPROB
-from penstock.detect.hidden import construct_around
+from penstock.detect.injection.hidden import construct_around
 from penstock.exchange import Finding, matches_type
 from penstock.policy import find
 from penstock.policy.find import Find, read_find, read_places
-from penstock.policy.keys import Key
-from penstock.policy.read import Section
+from penstock.policy.language.keys import Key
+from penstock.policy.language.read import Section
 from penstock.policy.rules.kind import Kind
 from penstock.policy.state import State
 

@@ -14,8 +14,8 @@ from typing import Literal
 from penstock.destinations import identify
 from penstock.policy import target
 from penstock.policy.call import Call
-from penstock.policy.keys import Key
-from penstock.policy.read import Section
+from penstock.policy.language.keys import Key
+from penstock.policy.language.read import Section
 from penstock.policy.rules.kind import Kind
 from penstock.policy.target import read_target
 from penstock.route.balance import Balance

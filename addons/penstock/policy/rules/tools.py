@@ -17,8 +17,8 @@ from penstock.mcp.lock import load as load_lock
 from penstock.mcp.pins import Pin
 from penstock.policy.call import Call
 from penstock.policy.globs import Globs, covers
-from penstock.policy.keys import Key
-from penstock.policy.read import Section
+from penstock.policy.language.keys import Key
+from penstock.policy.language.read import Section
 from penstock.policy.rules.kind import Kind
 
 Form = Literal["hidden", "advise", "error"]

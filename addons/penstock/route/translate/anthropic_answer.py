@@ -26,7 +26,7 @@ from penstock.route.translate.answer import (
 )
 from penstock.route.translate.errors import MESSAGE_CHARACTERS, error_document, kind_of_word
 from penstock.route.translate.fields import json_text, parsed
-from penstock.wire.anthropic_stream import read_error, read_usage
+from penstock.wire.anthropic.stream import read_error, read_usage
 from penstock.wire.json_family import sse_event
 from penstock.wire.loose import as_dict, as_dicts, as_text
 

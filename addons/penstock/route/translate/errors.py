@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from penstock.exchange import CallError
-from penstock.wire.anthropic_stream import read_error as read_anthropic_error
-from penstock.wire.gemini_content import read_error as read_gemini_error
+from penstock.wire.anthropic.stream import read_error as read_anthropic_error
+from penstock.wire.gemini.content import read_error as read_gemini_error
 from penstock.wire.loose import as_dict, as_text
-from penstock.wire.openai_family import error_of as read_openai_error
+from penstock.wire.openai.family import error_of as read_openai_error
 
 Format = Literal["openai", "anthropic", "gemini"]
 # Where Anthropic's messages are served (``route.homes``).

@@ -29,7 +29,7 @@ from penstock.route.translate.answer import (
 )
 from penstock.route.translate.errors import MESSAGE_CHARACTERS, error_document, kind_of_word
 from penstock.route.translate.fields import json_text, parsed
-from penstock.wire.gemini_content import pick, read_error, read_usage
+from penstock.wire.gemini.content import pick, read_error, read_usage
 from penstock.wire.loose import as_dict, as_dicts, as_text
 
 # The arguments of one call are held until they are whole: this format has no pieces of them.

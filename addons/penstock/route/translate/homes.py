@@ -27,10 +27,10 @@ from penstock.route.translate.errors import (
     read_error,
 )
 from penstock.route.translate.fields import parsed
-from penstock.wire.eventstream import FrameParser, encode, encode_headers
+from penstock.wire.framing.eventstream import FrameParser, encode, encode_headers
+from penstock.wire.framing.sse import SseParser
 from penstock.wire.json_family import sse_event
 from penstock.wire.loose import as_dict, as_text
-from penstock.wire.sse import SseParser
 
 FRAMES, EVENTS = "application/vnd.amazon.eventstream", "text/event-stream"
 # What says how the bytes come, not what they say.

@@ -29,7 +29,7 @@ from penstock.route.translate.answer import (
 from penstock.route.translate.errors import MESSAGE_CHARACTERS, error_document, kind_of_word
 from penstock.wire.json_family import sse_event
 from penstock.wire.loose import as_dict, as_dicts, as_list, as_text
-from penstock.wire.openai_family import error_in, read_usage
+from penstock.wire.openai.family import error_in, read_usage
 
 DONE = b"data: [DONE]\n\n"
 _REASONS: dict[str, Reason] = {

@@ -33,7 +33,7 @@ from penstock.route.translate.errors import (
 )
 from penstock.route.translate.fields import parsed
 from penstock.route.translate.request import APIS
-from penstock.wire.sse import SseParser
+from penstock.wire.framing.sse import SseParser
 
 # RFC 9110 section 15.6.3: what the gateway got is no answer it understands.
 BAD_GATEWAY = 502

@@ -1,0 +1,1 @@
+"""Answers that do harm where they are used, or hurt."""

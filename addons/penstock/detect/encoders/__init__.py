@@ -1,0 +1,1 @@
+"""Models a policy brings: exported transformers, asked in worker threads."""

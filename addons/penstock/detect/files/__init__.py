@@ -1,0 +1,1 @@
+"""What stands in files: PDF, office documents, pictures."""

@@ -1,0 +1,1 @@
+"""A second look, off the hot path: what only detect-secrets' plug-ins see."""

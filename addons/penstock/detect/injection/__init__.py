@@ -1,0 +1,1 @@
+"""Orders to the model in what it reads: phrases, and a small linear model."""

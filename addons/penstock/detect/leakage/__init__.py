@@ -1,0 +1,1 @@
+"""What answers carry out: canaries, system prompts, the conversation's own values, addresses."""

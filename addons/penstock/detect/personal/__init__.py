@@ -1,0 +1,1 @@
+"""Personal data: contacts, accounts, national identifiers, with their check digits."""

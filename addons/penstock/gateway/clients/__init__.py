@@ -1,0 +1,1 @@
+"""The endpoint: its clients, and what each is told."""

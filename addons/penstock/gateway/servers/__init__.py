@@ -1,0 +1,1 @@
+"""The endpoint's other side: sessions with the servers behind it."""

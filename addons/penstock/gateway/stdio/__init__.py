@@ -1,0 +1,1 @@
+"""Servers over pipes: one started for one client, or behind the endpoint."""

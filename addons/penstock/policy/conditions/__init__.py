@@ -1,0 +1,1 @@
+"""``when:`` conditions, and what they can read and call."""

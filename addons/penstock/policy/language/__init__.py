@@ -1,0 +1,1 @@
+"""The policy language: YAML files -> a typed Policy, or every reason why not."""

@@ -1,0 +1,1 @@
+"""Decisions without traffic: policy tests, and recorded calls decided again."""

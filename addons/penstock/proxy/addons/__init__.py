@@ -1,0 +1,1 @@
+"""The addons of ``stack.py``, one file each."""

@@ -1,0 +1,1 @@
+"""Whoever runs the proxy: the admin address, the admin socket, workers, containment."""

@@ -1,0 +1,1 @@
+"""Amazon Bedrock's APIs, one file each."""

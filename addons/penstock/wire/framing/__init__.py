@@ -1,0 +1,1 @@
+"""How streams are cut into events: SSE, event stream, NDJSON, arrays, WebSocket messages."""

@@ -1,0 +1,1 @@
+"""Google's Gemini APIs, one file each."""

@@ -1,0 +1,1 @@
+"""MCP in both eras, and A2A: JSON-RPC over HTTP."""
