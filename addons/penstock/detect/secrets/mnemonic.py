@@ -11,15 +11,15 @@ import re
 from collections.abc import Iterator
 from functools import cache
 from itertools import pairwise
-from pathlib import Path
 
 from penstock.detect.probe import Probe
+from penstock.detect.rules import DATA
 from penstock.detect.view import Pattern, View
 from penstock.exchange import Finding
 
 TYPE = "secret.seed_phrase"
 # The English list of BIP 39, one word a line, sorted (MIT licence).
-LIST = Path(__file__).parent / "data" / "bip39_english.txt"
+LIST = DATA / "bip39_english.txt"
 # Words of a phrase; a twelfth less one bits each, a thirty-third of all is the checksum.
 SIZES = (24, 21, 18, 15, 12)
 WORD_BITS = 11
