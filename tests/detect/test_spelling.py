@@ -130,3 +130,8 @@ def test_a_turned_reading_stands_for_its_place() -> None:
     assert [one.text for one in readings] == [text[low:high][::-1] for low, high in
                                               (one.span for one in readings)]  # fmt: skip
     assert readings[0].span[0] == 0 and readings[-1].span[1] == len(text)
+
+
+def test_a_long_text_with_backward_words_is_looked_at() -> None:
+    text = f"{ORDER[::-1]} eht dna uoy siht {'All is well. ' * 20_000}"
+    assert any(finding.type.startswith("injection") for finding in DETECTORS.scan(text))

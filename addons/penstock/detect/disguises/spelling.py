@@ -104,7 +104,7 @@ def _turned(view: View) -> Iterator[Decoded]:
     """The text from its end, in pieces; each stands for its place as a whole."""
     words: set[bytes] = set()
     for match in _BACKWARDS.finditer(view.data):
-        words.add(match[0].lower())
+        words.add(bytes(match[0]).lower())  # of a long text it is a bytearray
         if len(words) >= BACKWARD_WORDS_MIN:
             break
     else:
