@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from penstock.detect import Detectors
+from penstock.detect.view import CANDIDATES_MAX
+from penstock.exchange import UNSCANNABLE
 
 PII = Detectors(["pii"])
 
@@ -82,3 +84,35 @@ def test_an_identifier_alone_needs_no_words() -> None:
     ((type_name, value),) = found("44051401359")
     assert type_name.startswith("pii.national_id.") and value == "44051401359"
     assert found("In that year we sold 44051401359 pieces of them") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "is_found"),
+    [
+        ("Its plate is AB12 CDE.", True),
+        ("PLATE: AB12 CDE", True),
+        ("my_plate=on AB12 CDE", True),
+        ("We filled in the template AB12 CDE and sent it to everybody.", False),
+        (f"template{' ' * 55}AB12 CDE", False),  # of which only the end is near
+    ],
+)
+def test_a_weak_code_counts_beside_a_word_and_not_beside_its_end(text: str, is_found: bool) -> None:
+    assert (("pii.vehicle.gb", "AB12 CDE") in found(text)) == is_found
+
+
+@pytest.mark.parametrize("before", [0, 511, 512, 513, 1023, 1024, 1025, 5000, 100_000])
+@pytest.mark.parametrize("filler", ["é ", "x. "])
+def test_codes_are_found_wherever_their_words_stand(before: int, filler: str) -> None:
+    """Around each word and around the next, however far they stand apart."""
+    pair = "plate AB12 CDE then reg. of vehicle "
+    text = (filler * before)[:before] + pair + (filler * 900)[:900] + pair + "XA52 ZZZ"
+    values = [value for kind, value in found(text) if kind == "pii.vehicle.gb"]
+    assert values == ["AB12 CDE", "AB12 CDE", "XA52 ZZZ"]
+
+
+def test_more_addresses_than_honest_text_holds_are_not_judged() -> None:
+    text = "".join(f"jane{number}@mail.example.co.uk\n" for number in range(CANDIDATES_MAX + 10))
+    *mails, last = PII.scan(text)
+    assert len(mails) == CANDIDATES_MAX
+    assert (last.type, last.end) == (UNSCANNABLE, len(text))
+    assert text[last.start - 5 :].startswith(f"{CANDIDATES_MAX}@")

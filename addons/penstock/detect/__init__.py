@@ -117,9 +117,12 @@ class Detectors:
         self, view: View, models: bool, depth: int = 0, unmasked: bool = False
     ) -> list[Finding]:
         text = view.text
+        probes = self._probes.hits(view, models)
+        if self._custom:
+            probes += self._own(models)
         found = [
             finding
-            for probe in (*self._probes.hits(view, models), *self._own(models))
+            for probe in probes
             for finding in probe.find(view)
             if matches_type(self.wanted, finding.type)
         ]

@@ -17,8 +17,10 @@ def word_near(
     text: str, start: int, end: int, words: tuple[str, ...], reach: int = REACH_BEFORE
 ) -> bool:
     """True when one of ``words`` (lower case) stands as a word shortly before or after."""
-    window = text[max(0, start - reach) : start] + " | " + text[end : end + min(reach, REACH_AFTER)]
-    return _words(words).search(window.lower()) is not None
+    # One character more: a word that begins at the edge of the window may be the end of another.
+    before = max(0, start - reach - 1)
+    window = text[before:start] + " | " + text[end : end + min(reach, REACH_AFTER)]
+    return _words(words).search(window.lower(), start - before > reach) is not None
 
 
 @lru_cache(maxsize=256)

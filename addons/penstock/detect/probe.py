@@ -82,15 +82,16 @@ class ProbeSet:
         self._always = tuple(grouped.pop("always", ()))
         self.models = frozenset(probe.name for probe in self._always)
         self._first = tuple(grouped.pop("literal", ()))
-        self._words = _Group(grouped.pop("words", ()))
-        self._prose = _Group(grouped.pop("prose", ()))
+        words = (_Group(grouped.pop(name, ())) for name in ("words", "prose"))
+        self._words = [group for group in words if group]
         phrases = grouped.pop("phrases", ())
         # Apart: two automata of half the size meet fewer new states than one, and events of
         # answers, which are many and small, need the first alone.
-        self._phrases = [
-            _Phrases([p for p in phrases if (p.zones is None or ANSWERS in p.zones) == in_answers])
+        halves = (
+            [p for p in phrases if (p.zones is None or ANSWERS in p.zones) == in_answers]
             for in_answers in (True, False)
-        ]
+        )
+        self._phrases = [_Phrases(half) for half in halves if half]
         self._runs = _Group(grouped.pop("runs", ()))
         self._gated = [_Group(members) for members in grouped.values()]
         self._set = _automaton([*map(_sign, self._first), *(GATES[group] for group in grouped)])
@@ -112,8 +113,8 @@ class ProbeSet:
             found += phrases.hits(view)
         if models:
             found += self._always
-        found += self._words.hits(data)
-        found += self._prose.hits(data)
+        for words in self._words:
+            found += words.hits(data)
         if self._short and len(data) <= 4 * SHORT_CHARACTERS_MAX:
             found += self._short
         return found
@@ -130,9 +131,8 @@ class _Group:
         return bool(self._probes)
 
     def hits(self, data: bytes | bytearray) -> Iterable[Probe]:
-        if not self._probes:
-            return ()
-        return [self._probes[index] for index in self._set.Match(data) or ()]
+        indices = self._set.Match(data)
+        return [self._probes[index] for index in indices] if indices else ()
 
 
 class _Phrases:
@@ -157,7 +157,7 @@ class _Phrases:
         self._needed = re2.compile(beyond_ascii(others).encode())
 
     def hits(self, view: View) -> Iterable[Probe]:
-        if not self._probes or (self._zones and view.zone not in self._zones):
+        if self._zones and view.zone not in self._zones:
             return ()
         data = view.data
         found: set[int] = set()

@@ -36,11 +36,12 @@ _NO_BREAKS = str.maketrans("", "", "\r\n\t")
 def encoded_runs(view: View) -> Iterator[Decoded]:
     """What the runs of a text say; each reading stands for its run as a whole."""
     data = view.data
-    if not view.has_run(RUN_CHARACTERS_MIN):
-        return
     count = 0
-    for match in _RUN.finditer(data):
-        low, high = match.span()
+    low = view.run_from(0, RUN_CHARACTERS_MIN)
+    while low >= 0:
+        match = _RUN.match(data, low)
+        assert match is not None  # a run begins there
+        high = match.end()
         start = None
         for plain in _texts(bytes(data[low:high])):
             start = view.index(low) if start is None else start
@@ -51,6 +52,7 @@ def encoded_runs(view: View) -> Iterator[Decoded]:
             yield Decoded(plain, (start, start + high - low))
         if count > RUNS_MAX:
             return
+        low = view.run_from(high, RUN_CHARACTERS_MIN)
 
 
 def decoded_run(run: str) -> str | None:

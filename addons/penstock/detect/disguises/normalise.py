@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 import re2
 
-from penstock.detect.disguises.encoded import encoded_runs
+from penstock.detect.disguises.encoded import RUN_CHARACTERS_MIN, encoded_runs
 from penstock.detect.disguises.reading import RUNS_MAX, Decoded, Places
-from penstock.detect.disguises.spelling import respelt
+from penstock.detect.disguises.spelling import respelt, spellings
 from penstock.detect.view import View, pieces_of, utf8
 
 # base64 inside base64, percent inside JSON: two levels are seen in practice.
@@ -72,12 +72,14 @@ def readings(view: View, unmasked: bool = False) -> Iterator[Decoded]:
     """
     if not (unmasked or view.ascii) and _PERHAPS_ODD.search(view.beyond) and _ODD.search(view.data):
         yield from _masked(view)
-    yield from encoded_runs(view)
+    if view.has_run(RUN_CHARACTERS_MIN):
+        yield from encoded_runs(view)
     if b"%" in view.data:
         yield from _pieces(view, _PERCENT, _unpercent)
     if b"\\" in view.data:
         yield from _pieces(view, _ESCAPED, _unescape)
-    yield from respelt(view)
+    if kinds := spellings(view):
+        yield from respelt(view, kinds)
 
 
 def _masked(view: View) -> Iterator[Decoded]:
@@ -121,26 +123,35 @@ def unmasked(text: str, base: int = 0) -> Decoded:
         return Decoded(plain, span, range(base, span[1] + 1), True)
     places = Places()
     done = 0
-    for at, char in _beyond_ascii(text):
-        folded = changed.get(char)
-        if folded is None:
-            continue
+    for at, char in _occurrences(text, changed):
         if at > done:
             places.add(base + done, at - done)
-        for _ in folded:
+        for _ in changed[char]:
             places.add(base + at)
         done = at + 1
     places.add(base + done, len(text) + 1 - done)
     return Decoded(plain, span, places, True)
 
 
-def _beyond_ascii(text: str) -> Iterator[tuple[int, str]]:
-    """Where the characters beyond ASCII stand, and which they are."""
+def _occurrences(text: str, changed: Collection[str]) -> Iterator[tuple[int, str]]:
+    """Where characters beyond ASCII that change stand, and which they are."""
     base = 0
     for piece in pieces_of(text):
-        for match in _NOT_ASCII.finditer(piece):
-            yield base + match.start(), match.group()
+        if len(changed) <= REPLACED_MAX:
+            places = sorted((at, char) for char in changed for at in _places_of(char, piece))
+        else:
+            found = ((match.start(), match.group()) for match in _NOT_ASCII.finditer(piece))
+            places = [place for place in found if place[1] in changed]
+        for at, char in places:
+            yield base + at, char
         base += len(piece)
+
+
+def _places_of(char: str, piece: str) -> Iterator[int]:
+    at = piece.find(char)
+    while at >= 0:
+        yield at
+        at = piece.find(char, at + 1)
 
 
 def _unmasked(piece: str, changed: dict[str, str]) -> str:
@@ -186,7 +197,9 @@ def _unbroken(view: View, at: int, floor: int, ends: str) -> tuple[int, int]:
     """The piece around ``at`` that holds none of ``ends``, looked for from ``floor`` on."""
     text = view.text
     floor, ceiling = max(floor, at - UNBROKEN_REACH), min(len(text), at + UNBROKEN_REACH)
-    low = max(floor, *(text.rfind(end, floor, at) + 1 for end in ends))
+    low = floor
+    for end in ends:  # the nearest so far bounds the search for the next
+        low = max(low, text.rfind(end, low, at) + 1)
     after = _UNTIL[ends].search(text, at, ceiling)
     if after is None and ceiling < len(text):
         view.leave(ceiling)

@@ -16,7 +16,7 @@ from penstock.detect.personal.nobody import (
 )
 from penstock.detect.probe import Find, Probe
 from penstock.detect.secrets.values import words
-from penstock.detect.view import Pattern, View
+from penstock.detect.view import CANDIDATES_MAX, Pattern, View
 from penstock.exchange import Finding
 
 _DOMAIN_SOURCE = (
@@ -137,7 +137,12 @@ def _mail(view: View) -> Iterator[Finding]:
     text = view.text
     at = text.find("@")
     done = 0  # where the last address ends: no two share a character
+    count = 0
     while at >= 0:
+        count += 1
+        if count > CANDIDATES_MAX:
+            view.leave(at)
+            return
         domain = _DOMAIN.match(text, at + 1)
         start = at
         while start > max(done, at - 64) and text[start - 1] in _LOCAL:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 
 from penstock.detect.nearby import BARE_CHARACTERS_MAX, bare, word_near
 from penstock.detect.personal.national import CODED, NUMERIC, Coded, Numeric
@@ -41,20 +42,32 @@ def identity_probes() -> list[Probe]:
 
 
 def _coded_probe(rule: Coded, pattern: Pattern, number: int) -> Probe:
-    def find(view: View) -> Iterator[Finding]:
-        return _coded(view, rule, pattern)
-
     name = f"{rule.type}#{number}"
     if rule.strong:
-        return Probe(name, (rule.type,), rule.shape, find, "codes")
+        return Probe(name, (rule.type,), rule.shape, lambda v: _coded(v, rule, pattern), "codes")
     # A weak code counts beside one of its words only: the words are what to look for.
-    words = f"(?i:{'|'.join(re.escape(word) for word in rule.words)})"
-    return Probe(name, (rule.type,), rule.shape, find, "words", trigger=words)
+    words = _any_of(rule.words)
+    return Probe(
+        name,
+        (rule.type,),
+        rule.shape,
+        lambda view: _coded(view, rule, pattern, words),
+        "words",
+        trigger=words.source,
+    )
 
 
-def _coded(view: View, rule: Coded, pattern: Pattern) -> Iterator[Finding]:
+@cache
+def _any_of(words: tuple[str, ...]) -> Pattern:
+    """One of the words where ``word_near`` takes it for one: no ``plate`` in ``template``."""
+    return Pattern(rf"(?:^|[^A-Za-z])(?i:{'|'.join(re.escape(word) for word in words)})")
+
+
+def _coded(
+    view: View, rule: Coded, pattern: Pattern, words: Pattern | None = None
+) -> Iterator[Finding]:
     text = view.text
-    for start, end, _, _ in view.spans(pattern):
+    for start, end, _, _ in view.spans(pattern, near=words):
         before = text[start - 1] if start else " "
         after = text[end] if end < len(text) else " "
         if before.isalnum() or after.isalnum() or before in "_/=.-" or after in "_/=":

@@ -198,8 +198,7 @@ def _operator(text: str, begin: int, start: int, joined: re.Match[str]) -> str:
         return "="
     if joined["sign"]:
         return joined["sign"][0] if joined["sign"][0] in "(," else "="
-    line = text[max(0, begin - _SQL_REACH) : begin].lower()
-    if text[begin:start].lower() == "" and _SQL_BEFORE.search(line):
+    if begin == start and _SQL_BEFORE.search(text[max(0, begin - _SQL_REACH) : begin].lower()):
         return "sql"
     if joined["quote"]:
         return "space"
