@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import pytest
 
 from penstock.detect import Detectors, memo
@@ -18,6 +20,9 @@ class Counting:
     def scan(self, text: str, zone: Zone = "user") -> list[Finding]:
         self.scans += 1
         return Detectors(["pii.email"]).scan(text, zone)
+
+    def scan_all(self, texts: Collection[str], zone: Zone = "user") -> dict[str, list[Finding]]:
+        return {text: self.scan(text, zone) for text in texts}
 
 
 def test_a_resent_text_is_not_scanned_again() -> None:

@@ -20,12 +20,14 @@ def told(restores: bool = False, **policy: Any) -> list[str]:
     """The texts of a result that scanners get to see, under a policy that reads answers."""
     flags = {"reads_answers": True, "call_types": frozenset(), "marks_answers": False, **policy}
     marks: set[bytes] = set()
-    memo = SimpleNamespace(digest=bytes, is_clean=marks.__contains__, note_clean=marks.add)
-    governance: Any = SimpleNamespace(policy=SimpleNamespace(**flags), memo=memo)
-    state: Any = SimpleNamespace(
-        findings=lambda text, zone: ["found"] if "evil" in text else [],
-        restorer=lambda nested: object() if restores else None,
+    memo = SimpleNamespace(
+        digest=bytes,
+        is_clean=marks.__contains__,
+        note_clean=marks.add,
+        scan_all=lambda texts, zone: {text: ["found"] * ("evil" in text) for text in texts},
     )
+    governance: Any = SimpleNamespace(policy=SimpleNamespace(**flags), memo=memo)
+    state: Any = SimpleNamespace(restorer=lambda nested: object() if restores else None)
     blocks = [{"type": "text", "text": text} for text in TEXTS]
     document = {"jsonrpc": "2.0", "id": 1, "result": {"content": blocks}}
     leaves = MessageLeaves(b"", parse(json.dumps(document).encode()))

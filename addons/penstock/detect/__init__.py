@@ -8,7 +8,7 @@ network, a file other than its own rule data, or the policy.
 from __future__ import annotations
 
 import builtins
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from penstock.detect.calls import CALL_TYPES, CANDIDATE
 from penstock.detect.catalogue import all_probes
 from penstock.detect.disguises.normalise import DEPTH_MAX, readings
 from penstock.detect.encoders.entities import ENTITY_TYPES
+from penstock.detect.injection.many import quiet_texts
 from penstock.detect.overlaps import outside_placeholders, resolve
 from penstock.detect.probe import Probe, ProbeSet
 from penstock.detect.view import View
@@ -112,6 +113,16 @@ class Detectors:
         Without ``models`` only patterns are asked: of a text that was scored shortly before.
         """
         return self._scan(View(text, zone), models)
+
+    def scan_all(self, texts: Collection[str], zone: Zone = "user") -> dict[str, list[Finding]]:
+        """The same of many texts; of small ones in a fraction of the time."""
+        quiet = quiet_texts(texts, zone, self._probes.models)
+        found = {}
+        for text in texts:
+            view = View(text, zone)
+            view.quiet = text in quiet
+            found[text] = self._scan(view, True)
+        return found
 
     def _scan(
         self, view: View, models: bool, depth: int = 0, unmasked: bool = False

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Collection
 from hashlib import blake2b
 from typing import Protocol
 
@@ -29,6 +30,9 @@ class Scans(Protocol):
 
     def scan(self, text: str, zone: Zone = "user") -> list[Finding]:
         """The findings of one text."""
+
+    def scan_all(self, texts: Collection[str], zone: Zone = "user") -> dict[str, list[Finding]]:
+        """The findings of each text."""
 
 
 class Memo:
@@ -53,23 +57,44 @@ class Memo:
 
     def scan(self, text: str, zone: Zone = "user") -> list[Finding]:
         """The findings of ``text``: remembered, or found now. The list is the caller's own."""
-        digest = blake2b(
+        digest = self._digest(text, zone)
+        known = self._known(digest)
+        if known is not None:
+            return known
+        found = self._detectors.scan(text, zone)
+        self._note(digest, found)
+        return found
+
+    def scan_all(self, texts: Collection[str], zone: Zone = "user") -> dict[str, list[Finding]]:
+        """The findings of each text; those that are not known are looked at together."""
+        digests = {text: self._digest(text, zone) for text in texts}
+        found = {text: self._known(digest) for text, digest in digests.items()}
+        fresh = self._detectors.scan_all([text for text in texts if found[text] is None], zone)
+        for text, findings in fresh.items():
+            self._note(digests[text], findings)
+        return {text: fresh[text] if known is None else known for text, known in found.items()}
+
+    def _digest(self, text: str, zone: Zone) -> bytes:
+        return blake2b(
             utf8(text), digest_size=DIGEST_BYTES, key=self._key, person=zone.encode()[:16]
         ).digest()
+
+    def _known(self, digest: bytes) -> list[Finding] | None:
         with self._lock:
             known = self._entries.get(digest)
-            if known is not None:
-                self._entries.move_to_end(digest)
-                self.hits += 1
-                return list(known)
-        found = self._detectors.scan(text, zone)
+            if known is None:
+                return None
+            self._entries.move_to_end(digest)
+            self.hits += 1
+            return list(known)
+
+    def _note(self, digest: bytes, found: list[Finding]) -> None:
         with self._lock:
             self.misses += 1
             if digest not in self._entries and len(found) <= FINDINGS_MAX:
                 self._entries[digest] = tuple(found)
                 self._findings += len(found)
                 self._shrink()
-        return found
 
     def digest(self, data: bytes) -> bytes:
         """A keyed hash of a piece larger than one text, to remember it by."""

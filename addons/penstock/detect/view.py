@@ -60,7 +60,7 @@ class View:
 
     __slots__ = (
         "_around", "_beyond", "_byte", "_index", "_marks", "_runs", "ascii", "data",
-        "features", "root", "spent_seconds", "text", "unjudged", "zone",
+        "features", "quiet", "root", "spent_seconds", "text", "unjudged", "zone",
     )  # fmt: skip
 
     def __init__(self, text: str, zone: Zone = "user", root: View | None = None) -> None:
@@ -71,6 +71,7 @@ class View:
         self.ascii = text.isascii()
         self.data = utf8(text)
         self.unjudged: int | None = None  # from here on, something was left unread
+        self.quiet = False  # models that looked at many texts together found nothing in it
         self.features: Grams | None = None  # what models see of it, once one has looked
         self._byte = 0  # the last byte offset asked for, and its string index
         self._index = 0

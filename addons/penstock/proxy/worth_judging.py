@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from functools import partial
 
+from penstock.detect.memo import Memo
 from penstock.detect.placeholders import PREFIX
 from penstock.exchange import Leaf, Zone
 from penstock.mcp.definitions import Digests, telling_leaves
@@ -25,7 +27,7 @@ def worth_judging(
 
     memo = governance.memo
     digests = digests or Digests(memo.digest, leaves)
-    holding = partial(_holding, state, reads)
+    holding = partial(_holding, memo, reads)
     return telling_leaves(leaves, digests, memo.is_clean, memo.note_clean, holding)
 
 
@@ -39,13 +41,17 @@ def worth_scanning(
     policy = governance.policy
     if policy.call_types or policy.marks_answers or state.restorer(nested=False) is not None:
         return told  # somebody looks at every text
-    return [leaf for leaf in told if _holding(state, True, {leaf.text}, leaf.zone)]
+    texts: dict[Zone, set[str]] = defaultdict(set)
+    for leaf in told:
+        texts[leaf.zone].add(leaf.text)
+    held = {zone: _holding(governance.memo, True, said, zone) for zone, said in texts.items()}
+    return [leaf for leaf in told if leaf.text in held[leaf.zone]]
 
 
-def _holding(
-    state: CallState, reads: bool, texts: set[str], zone: Zone = "tool_definition"
-) -> set[str]:
+def _holding(memo: Memo, reads: bool, texts: set[str], zone: Zone = "tool_definition") -> set[str]:
     """Those of the texts in which something is found, or may have to be put back."""
-    return {
-        text for text in texts if PREFIX in text or (reads and text and state.findings(text, zone))
-    }
+    held = {text for text in texts if PREFIX in text}
+    if reads:
+        found = memo.scan_all(texts - held - {""}, zone)
+        held.update(text for text, findings in found.items() if findings)
+    return held

@@ -54,7 +54,7 @@ def toxicity_probes() -> list[Probe]:
 
 
 def _find(view: View) -> Iterator[Finding]:
-    if len(view.text) < CHARACTERS_MIN or _WORDS.search(view.data) is None:
+    if view.quiet or len(view.text) < CHARACTERS_MIN or _WORDS.search(view.data) is None:
         return
     weights, _ = model()
     low = high = count = 0

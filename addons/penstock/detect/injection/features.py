@@ -7,7 +7,7 @@ one numpy pass over the code points; nothing is kept of the text.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -179,6 +179,50 @@ def grams(text: str, concepts: Concepts | None) -> Grams:
     return Grams(len(codes), _buckets(hashes, salts), kinds, single)
 
 
+def grams_of_many(texts: Sequence[str], concepts: Concepts | None) -> tuple[Integers, Places, int]:
+    """The features of several texts of ASCII in one pass: their buckets, the number of the text
+    that each belongs to, and how many of them count once. They are those of each text alone."""
+    codes, inside = _folded("\n".join(texts))
+    lengths = [len(text) + 1 for text in texts]
+    owner = np.arange(len(texts)).repeat(lengths)[:-1]
+    last = np.zeros(len(codes), np.bool_)  # the line feeds between them
+    last[np.cumsum(lengths[:-1], dtype=np.intp) - 1] = True
+    owner[last] = -1
+    hashes: list[Integers] = []
+    owners = [np.zeros(0, np.intp)]
+    salts: list[int] = []
+
+    def add(found: Integers, salt: int, first: Places, final: Places) -> None:
+        whole = (first == final) & (first >= 0)
+        hashes.append(found[whole])
+        owners.append(first[whole])
+        salts.append(salt)
+
+    run = codes * _MULTIPLIER
+    for size in range(2, CHARACTER_RUNS[-1] + 1):
+        if len(codes) < size:
+            break
+        run = run[:-1] + codes[size - 1 :]
+        run *= _MULTIPLIER
+        if size in CHARACTER_RUNS:
+            add(run, size, owner[: 1 - size], owner[size - 1 :])
+    places, words, stems = _words(codes, inside)
+    of_words = owner[places]
+    run = words
+    for size in (1, 2, 3):
+        if len(words) < size:
+            break
+        if size > 1:
+            run = run[:-1] * _MULTIPLIER
+            run += words[size - 1 :]
+        add(run, 11 + size if size > 1 else 11, of_words[: len(run)], of_words[size - 1 :])
+    single = sum(map(len, hashes))
+    if concepts is not None:
+        for number, (told, order) in enumerate(_meanings(places, words, stems, concepts, of_words)):
+            add(order, 32 + number if number else 31, owner[told], owner[told])
+    return _buckets(hashes, salts), np.concatenate(owners), single
+
+
 def _buckets(hashes: list[Integers], salts: list[int]) -> Integers:
     """The bucket of each hash; a kind of feature has its own salt."""
     if not hashes:
@@ -225,15 +269,24 @@ def _words(codes: Integers, inside: NDArray[np.bool_]) -> tuple[Places, Integers
 
 
 def _meanings(
-    places: Places, words: Integers, stems: Integers, concepts: Concepts
+    places: Places,
+    words: Integers,
+    stems: Integers,
+    concepts: Concepts,
+    owners: Places | None = None,
 ) -> list[tuple[Places, Integers]]:
-    """(places, hashes): which meanings occur, and in which order two and three of them do."""
+    """(places, hashes): which meanings occur, and in which order two and three of them do.
+
+    ``owners``: to which of several texts each word belongs.
+    """
     count = len(words)
     pairs = words[:-1] * _MULTIPLIER
     pairs += words[1:]
     pairs ^= np.uint32(0x1B873593)
     found = concepts.of(np.concatenate((words, stems ^ np.uint32(0x5BD1E995), pairs)))
     meaning, by_stem, by_pair = found[:count], found[count : 2 * count], found[2 * count :]
+    if owners is not None:
+        by_pair[owners[:-1] != owners[1:]] = 0
     np.copyto(meaning, by_stem, where=meaning == 0)
     np.copyto(meaning[:-1], by_pair, where=meaning[:-1] == 0)
     told = meaning.nonzero()[0]
@@ -246,6 +299,8 @@ def _meanings(
         if len(told) < size:
             break
         near = told[size - 1 :] - told[: 1 - size] <= CONCEPT_REACH * (size - 1)
+        if owners is not None:
+            near &= owners[told[size - 1 :]] == owners[told[: 1 - size]]
         order = order[:-1] * np.uint32(64) + here[size - 1 :]
         groups.append((places[told[: 1 - size]][near], order[near]))
     return groups

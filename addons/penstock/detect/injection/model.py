@@ -70,7 +70,7 @@ def _poisoning(view: View) -> Iterator[Finding]:
 
 def _judged(view: View, name: str) -> Iterator[Finding]:
     """The windows over the zone's threshold, those that touch each other as one."""
-    if FOUND.get(view.zone) != name or not has_words(view):
+    if view.quiet or FOUND.get(view.zone) != name or not has_words(view):
         return
     yield from joined((window for window in scored_windows(view) if window[2] >= 0), name)
 

@@ -65,7 +65,11 @@ class Model:
         sums = self._sums(found, len(found.kinds) if meanings else found.single, step)
         for start, end in windows(found.length, self.window):
             total = sum(sums[start // step : -(-end // step)])
-            yield start, end, total * self.factor * window_scale(end - start) + self.bias
+            yield start, end, self.score(total, end - start)
+
+    def score(self, total: int, length: int) -> float:
+        """The score of a window whose weights have that sum."""
+        return total * self.factor * window_scale(length) + self.bias
 
     def _sums(self, found: Grams, kinds: int, step: int) -> list[int]:
         """The sum of the weights of each step's characters, of the first kinds of features."""
