@@ -21,6 +21,7 @@ class Channels:
         self._scanner_for = scanner_for
         self._channels: dict[Channel, ChannelText | None] = {}
         self._fed: dict[int, ChannelText] = {}  # texts that have grown since they were looked at
+        self._last: tuple[Channel, ChannelText] | None = None  # of the piece before
 
     def __bool__(self) -> bool:
         return bool(self._channels)
@@ -54,13 +55,17 @@ class Channels:
 
     def _piece(self, delta: Delta) -> Piece | None:
         channel = delta.channel
-        text = self._channels.get(channel)
+        if self._last is not None and self._last[0] is channel:  # most pieces; no hash of fields
+            text: ChannelText | None = self._last[1]
+        else:
+            text = self._channels.get(channel)
         if text is None or text.closed:
             if not delta.text or (text is None and channel in self._channels):
                 return None
             text = self._open(channel)
             if text is None:
                 return None
+        self._last = channel, text
         start = text.raw_length
         if delta.text:
             text.gather(delta.text)
@@ -88,6 +93,7 @@ class Channels:
         return Piece(text, 0, len(delta.text), delta)
 
     def _open(self, channel: Channel, keep: bool = True) -> ChannelText | None:
+        self._last = None
         scanner = self._scanner_for(channel) if self._scanner_for else None
         text = None if scanner is None else ChannelText(scanner, channel.nested)
         if keep or text is None:

@@ -37,7 +37,10 @@ class Growing:
             self._room = 0  # a text with holes would be worse than a beginning
             return
         self._room -= len(piece)
-        self._pieces.setdefault(id(part), (part, []))[1].append(piece)
+        known = self._pieces.get(id(part))
+        if known is None:
+            known = self._pieces[id(part)] = (part, [])
+        known[1].append(piece)
 
     def say(self, message: Message, kind: PartKind, piece: str) -> None:
         """One more piece of text at the end of the message, in a new part if the kind changes."""

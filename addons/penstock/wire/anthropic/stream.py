@@ -35,7 +35,7 @@ class AnthropicReader:
         self.usage: dict[str, Any] = {}
         self.parts: dict[int, list[Part]] = {}
         self.growing = Growing()
-        self.channels: dict[int, set[Channel]] = {}
+        self.channels: dict[int, dict[str, Channel]] = {}  # of each block that grows, by field
 
     def event(self, name: str | None, document: Any) -> list[Delta]:
         """Take one event (its own ``type`` counts, not the SSE name); return its texts."""
@@ -95,16 +95,21 @@ class AnthropicReader:
         text = as_text(delta.get(field))
         if text is None:
             return []
-        if self.parts.get(index):
-            self.growing.add(self.parts[index][0], text)
-        channel = Channel((index, field), zone, nested=kind == "input_json_delta")
-        if len(self.channels) < KEPT_PARTS_MAX:
-            self.channels.setdefault(index, set()).add(channel)
+        if parts := self.parts.get(index):
+            self.growing.add(parts[0], text)
+        known = self.channels.get(index)
+        channel = known.get(field) if known else None
+        if channel is None:
+            channel = Channel((index, field), zone, nested=kind == "input_json_delta")
+            if len(self.channels) < KEPT_PARTS_MAX:
+                self.channels.setdefault(index, {})[field] = channel
         return [Delta(channel, ("delta", field), text)]
 
     def _stop(self, index: int) -> list[Delta]:
         """The block ends, and with it every text that grew in it."""
-        return [Delta(channel, (), "", last=True) for channel in self.channels.pop(index, ())]
+        return [
+            Delta(channel, (), "", last=True) for channel in self.channels.pop(index, {}).values()
+        ]
 
     def _message_delta(self, event: dict[str, Any]) -> list[Delta]:
         delta = as_dict(event.get("delta"))

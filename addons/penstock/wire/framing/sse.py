@@ -13,6 +13,10 @@ from dataclasses import dataclass
 # The largest event in recorded traffic is 100 KB; a screenshot in a tool result has a few MiB.
 MAX_EVENT_BYTES = 16 * 1024 * 1024
 
+# Of an event that began in an earlier chunk so much is split again with what comes; of a larger
+# one only that is searched.
+SPLIT_BYTES_MAX = 4096
+
 _BLANK_LINE = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _BOM = b"\xef\xbb\xbf"
@@ -60,12 +64,15 @@ class SseParser:
 
     def feed(self, data: bytes) -> list[SseEvent]:
         """The events that ``data`` completes."""
-        if not self._buffer and data[-2:] == b"\n\n" and b"\r" not in data:
-            return [_event(piece + b"\n\n") for piece in data[:-2].split(b"\n\n")]
-        self._buffer += data
         if self._only_line_feeds and b"\r" in data:
             self._only_line_feeds = False
-        return self._cut()
+        if not self._only_line_feeds or len(self._buffer) > SPLIT_BYTES_MAX:
+            self._buffer += data
+            return self._cut()
+        *pieces, rest = (bytes(self._buffer) + data).split(b"\n\n")
+        self._buffer[:] = rest
+        self._go_on()
+        return [_plain_event(piece) for piece in pieces]
 
     def end(self) -> list[SseEvent]:
         """What is left when the stream ends: an event without its blank line, or nothing."""
@@ -106,10 +113,14 @@ class SseParser:
             at = search_from = end
         if at:
             del buffer[:at]
-        self._searched = max(0, len(buffer) - 3)  # a line end is two bytes at most
-        if len(buffer) > self._max_event_bytes:
-            self.problem = f"an event longer than {self._max_event_bytes} bytes"
+        self._go_on()
         return events
+
+    def _go_on(self) -> None:
+        """What is left is the beginning of an event."""
+        self._searched = max(0, len(self._buffer) - 3)  # a line end is two bytes at most
+        if len(self._buffer) > self._max_event_bytes:
+            self.problem = f"an event longer than {self._max_event_bytes} bytes"
 
 
 def _event(raw: bytes) -> SseEvent:
@@ -129,6 +140,17 @@ def _event(raw: bytes) -> SseEvent:
         elif field == b"event":
             name = value.decode("utf-8", "replace")
     return SseEvent(raw, name, b"\n".join(data) if data else None)
+
+
+def _plain_event(piece: bytes) -> SseEvent:
+    """The event in what stands before a blank line, with line feeds alone."""
+    name, data = None, piece
+    if piece[:7] == b"event: ":
+        head, _, data = piece.partition(b"\n")
+        name = head[7:].decode("utf-8", "replace")
+    if data[:6] != b"data: " or b"\n" in data:
+        return _event(piece + b"\n\n")
+    return SseEvent(piece + b"\n\n", name, data[6:])
 
 
 def _usual_event(raw: bytes) -> SseEvent | None:

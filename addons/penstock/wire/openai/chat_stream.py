@@ -123,7 +123,9 @@ class ChatReader:
             return []
         if self._first or not self.answer.model:
             self._identify(document)
-        usage = document.get("usage") or as_dict(document.get("x_groq")).get("usage")
+        usage = document.get("usage")
+        if not usage and "x_groq" in document:
+            usage = as_dict(document["x_groq"]).get("usage")
         if type(usage) is dict:
             self._usage.update(usage)
             self.answer.usage = read_usage(self._usage)
