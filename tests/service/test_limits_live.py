@@ -136,8 +136,14 @@ def test_limits_of_one_proxy_say_so(tmp_path: Path, upstream: Upstream) -> None:
         assert "limits are this proxy's own" in proxy.log.read_text()
 
 
-def test_a_stream_is_ended_where_a_limit_says_cut(tmp_path: Path, upstream: Upstream) -> None:
-    """The answer stops, well-formed, with the API's error; the SDK raises it; the record has it."""
+@pytest.mark.parametrize("words", ["word " * 4000, "一句话 " * 2000], ids=["English", "Chinese"])
+def test_a_stream_is_ended_where_a_limit_says_cut(
+    tmp_path: Path, upstream: Upstream, words: str
+) -> None:
+    """The answer stops, well-formed, with the API's error; the SDK raises it; the record has it.
+
+    In bytes: a Chinese character takes three, and about as many more tokens than a letter.
+    """
     policy = """
 version: 1
 rules:
@@ -150,11 +156,11 @@ rules:
         with pytest.raises(openai.APIError, match="was reached in this answer"):
             for chunk in sdk.chat.completions.create(
                 model="gpt-5-mini",
-                messages=[{"role": "user", "content": "word " * 4000}],
+                messages=[{"role": "user", "content": words}],
                 stream=True,
             ):
                 got += chunk.choices[0].delta.content or "" if chunk.choices else ""
-        assert 2000 < len(got) < 6000  # 600 tokens, of the 5000 it would have had
+        assert 2000 < len(got.encode()) < 6000  # 600 tokens, of the 5000 it would have had
         record = proxy.records(1)[0]
         assert record["outcome"] == "refused" and record["verdict"] == "deny"
         assert record["usage"]["estimated"] is True

@@ -12,13 +12,13 @@ from penstock.exchange import Usage
 from penstock.meter.windows import Amount
 from penstock.policy.policy import Policy
 from penstock.policy.refusals import text
-from penstock.proxy.addons.settle import CHARACTERS_PER_TOKEN
+from penstock.proxy.addons.settle import BYTES_PER_TOKEN
 from penstock.proxy.call import LiveCall
 from penstock.proxy.governance import Governance, caller_key
 from penstock.wire.family import Channel, Refusal
 
 # How much an answer grows between two looks at the limits: some 60 tokens.
-STEP_CHARACTERS = 256
+STEP_BYTES = 256
 
 
 class Cut:
@@ -34,16 +34,16 @@ class Cut:
         )
         self.input_tokens = expected.input_tokens
 
-    def hear(self, characters: int) -> None:
-        """The answer has grown."""
-        self.said += characters
+    def hear(self, size: int) -> None:
+        """The answer has grown by so many bytes of UTF-8: what the settlement counts, too."""
+        self.said += size
 
     def exceeded(self) -> Refusal | None:
         """The refusal of the limit that is spent now, None while there is room."""
-        if self.said - self.looked_at < STEP_CHARACTERS:
+        if self.said - self.looked_at < STEP_BYTES:
             return None
         self.looked_at = self.said
-        seen, now = self.seen(self.said // CHARACTERS_PER_TOKEN), time.time()
+        seen, now = self.seen(self.said // BYTES_PER_TOKEN), time.time()
         for reservation in self.live.decision.reservations:
             for claim in self.governance.quotas.grow(now, reservation, seen):
                 if claim.rule in self.live.cuts:

@@ -29,7 +29,7 @@ from penstock.wire.framing.sse import SseParser
 from penstock.wire.held import Held
 from penstock.wire.json_family import started_answer
 
-__all__ = ["AnswerStream", "ChannelScanner", "Replacement", "ScanStep"]
+__all__ = ["AnswerStream", "ChannelScanner", "Replacement", "ScanStep", "utf8_size"]
 
 # What may wait for a candidate's end: more is no secret. Each event counts with what it takes in
 # memory besides its bytes, so 10 KB that come letter by letter are 8 MiB.
@@ -42,13 +42,18 @@ LOOK_EVENTS = 256
 MAX_DECODED_BYTES = 512 * 1024 * 1024
 
 
+def utf8_size(text: str) -> int:
+    """The bytes of a text: what is counted where a provider has not said how many tokens."""
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+
+
 class AnswerStream:
     """Feeds on the answer's bytes and gives the bytes to send.
 
     ``scanner_for`` answers a scanner for each channel that rules look at, or None; without it
     nothing can change and bytes pass as they come, in whatever coding. ``coding`` is the answer's
     content-encoding: a stream that may be edited leaves decoded, and ``decoded`` is then True.
-    ``hide`` names events to drop whole; ``on_text`` hears how many characters each event brought.
+    ``hide`` names events to drop whole; ``on_text`` hears how many bytes of text each event brought.
     With ``watches`` the scanners see every text and change nothing: bytes pass as without them.
     ``on_problem`` is asked when the stream cannot be read on: a Refusal stops it, None passes the
     rest unread; without it an answer under rules stops. After each call ``stopped`` is the refusal
@@ -209,7 +214,7 @@ class AnswerStream:
         document = read_document(data)
         deltas = self._reader.event(frame.name, document)
         if self._on_text is not None:
-            self._on_text(sum(len(delta.text) for delta in deltas if not delta.total))
+            self._on_text(sum(utf8_size(delta.text) for delta in deltas if not delta.total))
         if not deltas:
             deltas = unclaimed(document)
         return document, deltas

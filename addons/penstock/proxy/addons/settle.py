@@ -20,10 +20,11 @@ from penstock.proxy.engine.fail_closed import REFUSED
 from penstock.proxy.engine.problem import PROBLEMS, Problem
 from penstock.proxy.governance import Governance, caller_key
 from penstock.record.record import Outcome
+from penstock.wire.stream import utf8_size
 
-# Output we have to count ourselves: characters per token, as in English and code. Other scripts
-# take more tokens for a character, and more bytes of UTF-8 in about the same measure.
-CHARACTERS_PER_TOKEN = 4
+# Output we have to count ourselves, in bytes of UTF-8: four characters of English and code. Other
+# scripts take more tokens for a character, and more bytes in about the same measure.
+BYTES_PER_TOKEN = 4
 # Operations whose answers cost tokens. Listing models or uploading a file does not.
 METERED = ("chat", "text_completion", "generate_content", "embeddings")
 SERVER_ERROR = 500  # RFC 9110 section 15.6: from here on it is not the client's doing
@@ -170,8 +171,8 @@ def spoken_tokens(answer: Answer) -> int:
     """A rough count of everything the answer says, reasoning and tool arguments included."""
     parts = (part for message in answer.messages for part in message.parts)
     texts = (text for part in parts for text in (part.text, part.arguments) if text)
-    said = sum(len(str(text).encode("utf-8", "surrogatepass")) for text in texts)
-    return max(said // CHARACTERS_PER_TOKEN, min(said, 1))
+    said = sum(utf8_size(str(text)) for text in texts)
+    return max(said // BYTES_PER_TOKEN, min(said, 1))
 
 
 def spent(live: LiveCall, usage: Usage) -> dict[str, Amount]:
