@@ -12,6 +12,7 @@ from penstock.proxy.addons.callers import Callers
 from penstock.proxy.addons.credential import Credential
 from penstock.proxy.addons.govern import Govern
 from penstock.proxy.addons.identify import Identify
+from penstock.proxy.addons.other import Other
 from penstock.proxy.addons.report import Report
 from penstock.proxy.addons.route import Route
 from penstock.proxy.addons.settle import Settle
@@ -22,9 +23,10 @@ from penstock.proxy.service import Addon
 
 def stack(governance: Governance) -> list[Addon]:
     """capture and identify, parse -> decide and act -> stream -> settle -> record."""
+    identify = Identify(governance)
     return [
         Callers(governance),  # who calls, proved where the policy asks for it
-        Identify(governance),  # flow -> Caller, Destination, Exchange
+        identify,  # flow -> Caller, Destination, Exchange
         Sockets(governance),  # the messages of a WebSocket, each judged like a body
         Govern(governance),  # Exchange -> Decision -> edited bytes or a refusal
         Route(governance),  # the targets of a call that may be served elsewhere
@@ -32,4 +34,5 @@ def stack(governance: Governance) -> list[Addon]:
         Answer(governance),  # the answer, plain or streamed, judged again
         Settle(governance),  # usage -> price and quota
         Report(governance),  # one Record per call
+        Other(governance, identify),  # and one for what was refused before it was a call
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -118,6 +119,46 @@ def test_other_traffic_is_refused_whichever_way_it_comes(shut: Penstock, way: st
         client.send(WAYS[way] % (HOSTS[1].encode(), HOSTS[1].encode()))
         answer = client.answer()
     assert (answer.status, answer.code) == (403, "destination_denied")
+
+
+def test_each_refusal_has_a_record(tmp_path: Path) -> None:
+    """Who wanted to go where, and for a call to a model also with which API; one line each."""
+    application = Starlette(routes=[Route("/{rest:path}", echo, methods=["GET", "POST"])])
+    host = HOSTS[1].encode()
+    with (
+        https_server(tmp_path / "up", application, HOSTS) as upstream,
+        running_penstock(tmp_path / "p", SHUT, upstream) as proxy,
+    ):
+        for way in WAYS.values():
+            with Client(socket.create_connection(proxy.address, timeout=TIMEOUT)) as client:
+                client.send(way % (host, host))
+                assert client.answer().status == 403
+        records = proxy.records(len(WAYS))
+        assert len(records) == len(WAYS)
+    for record in records:
+        assert record["destination"]["host"] == HOSTS[1]
+        assert (record["verdict"], record["outcome"], record["status"]) == ("deny", "refused", 403)
+        assert [rule["rule"] for rule in record["rules"]] == ["other_traffic"]
+        assert record["caller"]["process"].startswith("python")
+    made = dict(zip(WAYS, records, strict=True))
+    assert made["a tunnel"]["method"] == "CONNECT"
+    assert made["plain"]["method"] == "GET" and not made["plain"].get("api")
+    assert made["dressed up as a call to a model"]["api"] == "openai.chat_completions"
+    inventory = json.loads((tmp_path / "p" / "state" / "inventory.json").read_text())
+    assert [(entry["host"], entry["refused"]) for entry in inventory["entries"]] == [(HOSTS[1], 1)]
+
+
+def test_a_handshake_for_another_host_has_a_record(shut: Penstock) -> None:
+    """The tunnel names an allowed host, the handshake in it does not: that name is told."""
+    before = len(shut.records())
+    with Client(socket.create_connection(shut.address, timeout=TIMEOUT)) as client:
+        assert b" 200 " in client.connect(HOSTS[0], 443)
+        with pytest.raises(ssl.SSLError, match="ACCESS_DENIED"):
+            client.start_tls(HOSTS[1], shut.state / "ca.pem")
+    record = shut.records(before + 1)[-1]
+    assert record["destination"]["host"] == HOSTS[1]
+    assert (record["verdict"], record["outcome"]) == ("deny", "refused")
+    assert [rule["rule"] for rule in record["rules"]] == ["other_traffic"]
 
 
 def test_a_host_that_a_rule_names_is_no_other_traffic(shut: Penstock) -> None:

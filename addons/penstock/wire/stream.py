@@ -53,7 +53,7 @@ class AnswerStream:
     ``scanner_for`` answers a scanner for each channel that rules look at, or None; without it
     nothing can change and bytes pass as they come, in whatever coding. ``coding`` is the answer's
     content-encoding: a stream that may be edited leaves decoded, and ``decoded`` is then True.
-    ``hide`` names events to drop whole; ``on_text`` hears how many bytes of text each event brought.
+    ``hide`` names events to drop whole; ``on_text`` hears how many bytes of text an event brought.
     With ``watches`` the scanners see every text and change nothing: bytes pass as without them.
     ``on_problem`` is asked when the stream cannot be read on: a Refusal stops it, None passes the
     rest unread; without it an answer under rules stops. After each call ``stopped`` is the refusal

@@ -16,8 +16,9 @@ from mitmproxy import connection, http
 
 from penstock import wire
 from penstock.caller import identify_caller
+from penstock.caller.identity import Identity
 from penstock.destinations import by_shape, identify
-from penstock.exchange import Destination, Exchange, HttpRequest, Process
+from penstock.exchange import Caller, Destination, Exchange, HttpRequest, Process
 from penstock.policy.call import Call
 from penstock.proxy.addons.callers import IDENTITY
 from penstock.proxy.call import FAILED, KEY, LiveCall, call_of, new_id, tell_failure
@@ -163,22 +164,27 @@ class Identify:
         exchange: Exchange,
         destination: Destination,
     ) -> Call:
-        caller = identify_caller(
-            request.headers,
-            fingerprint_key=self.governance.keys.fingerprint,
-            path=request.path,
-            workload=self.governance.workload,
-            proxy_authorization=self.credentials.get(flow.client_conn.id),
-            process=self.processes.get(flow.client_conn.id),
-            identity=flow.metadata.get(IDENTITY),
-        )
         return Call(
             exchange=exchange,
-            caller=caller,
+            caller=self.caller(flow.client_conn.id, request, flow.metadata.get(IDENTITY)),
             destination=destination,
             id=new_id(),
             body_bytes=len(request.body),
             method=request.method,
             scheme=request.scheme,
             path=request.path.partition("?")[0],
+        )
+
+    def caller(
+        self, connection_id: str, request: HttpRequest, identity: Identity | None = None
+    ) -> Caller:
+        """Who makes a request over a connection."""
+        return identify_caller(
+            request.headers,
+            fingerprint_key=self.governance.keys.fingerprint,
+            path=request.path,
+            workload=self.governance.workload,
+            proxy_authorization=self.credentials.get(connection_id),
+            process=self.processes.get(connection_id),
+            identity=identity,
         )

@@ -14,6 +14,7 @@ from __future__ import annotations
 from mitmproxy import http
 from mitmproxy.tls import ClientHelloData
 
+from penstock.proxy.engine.fail_closed import REFUSED
 from penstock.proxy.engine.guard import closed_address, literal_address, normal_host
 from penstock.proxy.engine.problem import FORBIDDEN, NOT_ALLOWED, Problem
 from penstock.proxy.engine.runtime import Runtime, Wish
@@ -65,6 +66,7 @@ class Passthrough:
         flow.response = http.Response.make(problem.status, body)
         for name, value in headers:
             flow.response.headers[name] = value
+        flow.metadata[REFUSED] = problem.code
         self._runtime.callbacks.refused(problem.code, normal_host(flow.request.host))
 
     def tls_clienthello(self, data: ClientHelloData) -> None:
