@@ -39,12 +39,12 @@ def replaced(text: str, findings: list[Finding]) -> str:
     return out + text[done:]
 
 
-def streamed(text: str, sizes: random.Random) -> tuple[str, int]:
+def streamed(text: str, sizes: random.Random, fixed: int | None = None) -> tuple[str, int]:
     """What leaves of a text that comes in pieces, and the most that was held."""
     reader = scanner(DETECTORS, ["secret", "custom"], lambda finding, value: "[X]")
     out, done, held, at = "", 0, 0, 0
     while at < len(text):
-        size = sizes.randint(1, 900)
+        size = fixed or sizes.randint(1, 900)
         steps = [reader.feed(text[at : at + size])]
         at = min(len(text), at + size)
         held = max(held, at - steps[0].settled)
@@ -164,3 +164,71 @@ def test_hostile_text_costs_what_its_length_costs(unit: str) -> None:
 
     spent(2000)
     assert spent(300_000) < 40 * max(spent(30_000), 0.002)
+
+
+LONG = HELD_CHARACTERS_MAX + 2000
+
+
+@pytest.mark.parametrize("size", [60, 1000, 10_240, LONG])
+@pytest.mark.parametrize("step", [1, 7, 300, 3000])
+@pytest.mark.parametrize("escape", ["\\u002e", "%2e", "\\u005cu002e"])
+def test_an_escape_inside_a_token_ends_nothing(size: int, step: int, escape: str) -> None:
+    """Its signature, and its middle, stand behind what a text shows in place of a dot."""
+    if size // step > 2000:
+        pytest.skip("slow, and the same")
+    header, payload, signature = signed(size).split(".")
+    for text in (
+        f"{header}.{payload}{escape}{signature}",
+        escape.join([header, payload, signature]),
+    ):
+        left, held = streamed(f"{BEFORE}x {text} y{BEHIND}", random.Random(1), step)
+        assert leaked(payload, left) is None and leaked(signature, left) is None
+        assert left.startswith(f"{BEFORE}x ") and left.endswith(f" y{BEHIND}")
+        assert held <= HELD_CHARACTERS_MAX + step
+
+
+@pytest.mark.parametrize("size", [400, 4000, LONG])
+@pytest.mark.parametrize("where", [0.1, 0.9])
+def test_a_password_goes_on_behind_an_escape(size: int, where: float) -> None:
+    value = some(size)
+    cut = int(size * where)
+    for step in (7, 300):
+        text = f"PASSWORD={value[:cut]}\\u0041{value[cut:]} end"
+        assert leaked(value, streamed(text, random.Random(1), step)[0]) is None
+        text = f"PASSWORD={value}\\u0022, and more words"
+        assert streamed(text, random.Random(1), step)[0].endswith("\\u0022, and more words")
+
+
+@pytest.mark.parametrize("step", [61, 3000])
+@pytest.mark.parametrize("size", [1000, LONG, 3 * LONG])
+def test_what_only_an_end_beyond_the_limit_would_show_is_withheld(size: int, step: int) -> None:
+    """The name stands behind the value; the password behind a user name."""
+    value = some(size)
+    left, _ = streamed(f"x '{value}' == self.password and y", random.Random(1), step)
+    assert leaked(value, left) is None and left.endswith("' == self.password and y")
+    secret = "Sup3rS3cret9x7Q"
+    left, _ = streamed(f"see https://{value}:{secret}@example.org/x end", random.Random(1), step)
+    assert leaked(secret, left) is None and left.endswith(":[X]@example.org/x end")
+
+
+@pytest.mark.parametrize("user", range(12))
+def test_the_words_in_a_user_name_do_not_part_it_from_its_password(user: int) -> None:
+    """By chance a name's word stands in it, and seems to begin a value of its own."""
+    name = some(300) + f"pw{user}" + some(400)
+    left, _ = streamed(f"see https://{name}:Sup3rS3cret9x7Q@example.org/x end", random.Random(1), 7)
+    assert "Sup3rS3cret" not in left
+
+
+@pytest.mark.parametrize("kind", ["picture", "data URL", "text", "program", "Markdown"])
+def test_files_longer_than_may_be_held_pass_as_the_whole_text_does(kind: str) -> None:
+    noise = random.Random(5).randbytes(60_000)
+    picture = base64.b64encode(b"\x89PNG\r\n\x1a\n" + noise).decode()
+    text = {
+        "picture": f'{{"data": "{picture}"}} end',
+        "data URL": f'<img src="data:image/png;base64,{picture}"> end',
+        "text": f'{{"file": "{coded("Words of a file, line by line. " * 2000)}"}} end',
+        "program": f'{{"code": "0x{noise.hex()}"}} end',
+        "Markdown": f"`{noise.hex()}` end",
+    }[kind]
+    assert UNSCANNABLE not in {finding.type for finding in DETECTORS.scan(text)}
+    assert streamed(text, random.Random(1), 700)[0] == replaced(text, DETECTORS.scan(text))

@@ -50,6 +50,7 @@ class LivePattern:
         self._others = _compiled(f"{_any(others)}\\z")
         endless = {live(source) for source in _waiting_for_an_end(probes)}
         self._endless = _compiled(f"{_any(endless)}\\z") if endless else None
+        self._unended = [probe.unended for probe in probes if probe.unended is not None]
         self.start("The first text fills the automaton: key=12, a@b.c, https://d.e/f")
 
     def start(self, text: str) -> int:
@@ -61,11 +62,13 @@ class LivePattern:
     def unending(self, text: str) -> int:
         """From where ``text``, longer than may be held, may be a match that only its end would
         show; ``len(text)`` for nowhere."""
-        if self._endless is None:
-            return len(text)
-        data = text.encode("utf-8", "surrogatepass")
-        found = self._endless.search(data)
-        return len(data[: found.start()].decode("utf-8", "surrogatepass")) if found else len(text)
+        starts = [start for unended in self._unended if (start := unended(text)) is not None]
+        if self._endless is not None:
+            data = text.encode("utf-8", "surrogatepass")
+            found = self._endless.search(data)
+            if found is not None:
+                starts.append(len(data[: found.start()].decode("utf-8", "surrogatepass")))
+        return min(starts, default=len(text))
 
     def _start(self, data: bytes) -> int:
         if self._all.fullmatch(data) is not None:
@@ -84,8 +87,8 @@ class LivePattern:
         return at
 
 
-# What our own detectors find is known by its beginning; what a policy's own pattern or a
-# construct of Markdown holds is known when it closes.
+# What our own detectors find is known by its beginning, apart from what a probe's ``unended``
+# knows; what a policy's own pattern or a construct of Markdown holds is known when it closes.
 _KNOWN_BY_ITS_BEGINNING = ("secret.", "pii.")
 
 

@@ -55,6 +55,8 @@ class Probe:
     the pattern by which a growing text is held back (None: ``pattern``; empty: never).
     ``slow``: asks an encoder, so never on the loop. ``sentences``: a growing text is held
     until its sentence ends.
+    ``unended``: where the end of a text, longer than a stream may hold, is the beginning of what
+    only its end would show; None for nowhere.
     ``zones``: where a phrase counts (None: everywhere).
     """
 
@@ -68,6 +70,7 @@ class Probe:
     slow: bool = False
     sentences: bool = False
     zones: frozenset[Zone] | None = None
+    unended: Callable[[str], int | None] | None = None
 
 
 class ProbeSet:

@@ -13,6 +13,8 @@ from dataclasses import replace
 from functools import lru_cache
 
 from penstock.detect import SELECTIONS_MAX, Detectors
+from penstock.detect.disguises.growing import live_behind_escapes, unbroken_from
+from penstock.detect.disguises.normalise import PIECE_ENDS
 from penstock.detect.injection.hidden import construct_around
 from penstock.detect.live import LivePattern
 from penstock.detect.probe import Probe
@@ -39,6 +41,10 @@ SCORED_CHARACTERS = 128
 # sentence without an end, until so much of it has come. Then the words at its end still wait.
 SENTENCE_CHARACTERS_MAX = 600
 NEXT_CHARACTERS = 32
+_BREAK = re.compile(f"[{PIECE_ENDS}]")
+# Of a piece with escapes that is live only behind them so much more comes before it is read
+# again (an eighth of it): so all of its reading takes what its length takes.
+READ_AGAIN_SHARE = 8
 _SENTENCE_END = re.compile(r"[.!?…][\"'”’)\]]*\s|\n|[。！？]")
 
 Replace = Callable[[Finding, str], str]
@@ -101,7 +107,8 @@ class Scanner:
     """One growing text. Feed pieces; replacements refer to the original text's offsets."""
 
     __slots__ = (
-        "_begun", "_context", "_detectors", "_folded", "_held", "_let_go", "_live", "_offset",
+        "_begun", "_context", "_detectors", "_escaped_until", "_folded",
+        "_held", "_let_go", "_live", "_offset",
         "_replace", "_rest", "_scored", "_zone",
     )  # fmt: skip
 
@@ -118,6 +125,7 @@ class Scanner:
         self._folded = False  # the context is the beginning of what goes on, its middle left out
         self._rest: Rest | None = None  # inside a secret longer than what may be held
         self._begun = ""  # what stands for that rest
+        self._escaped_until = 0  # absolute offset up to which a piece with escapes just waits
 
     def feed(self, text: str) -> ScanStep:
         """Take the next piece; say what to replace and up to where text may leave."""
@@ -133,17 +141,30 @@ class Scanner:
         if len(self._held) > HELD_CHARACTERS_MAX:
             self._let_go = True
             return self._overflow(replacements)
+        if self._offset + len(self._held) < self._escaped_until and not _BREAK.search(text):
+            return ScanStep(replacements, self._offset)
         if self._let_go:
             live = self._live.start(self._context + self._held) - before
             self._let_go = live < 0
         else:  # what has left was not live, and never is again
             live = self._live.start(self._held)
+        if live > 0 and ("\\" in self._held or "%" in self._held):
+            live = min(live, self._behind_escapes())
         if self._detectors.by_sentence:
             live = min(live, sentences_end(self._held))
         if live <= 0:
             return ScanStep(replacements, self._offset)
         whole = self._context + self._held
         return self._settle(whole, before + live, replacements)
+
+    def _behind_escapes(self) -> int:
+        """From where what is held is live once its escapes are undone."""
+        whole, before = self._context + self._held, len(self._context)
+        live = live_behind_escapes(whole, self._live.start)
+        if live < len(whole):
+            end = self._offset + len(self._held)
+            self._escaped_until = end + (len(whole) - live) // READ_AGAIN_SHARE
+        return max(0, live - before)
 
     def finish(self) -> ScanStep:
         """No more text comes: judge what is held as it stands, and let it go."""
@@ -159,12 +180,17 @@ class Scanner:
         if limit <= before and not (last and self._scored < self._offset):
             return ScanStep(replacements, self._offset)
         findings = self._findings(whole, scored)
+        waiting = next((f for f in findings if f.start >= limit and not is_verdict(f)), None)
+        if waiting is not None and not _BREAK.search(whole, limit, waiting.start):
+            # What stands before it says what it is: the beginning of an address, of a token.
+            limit = max(before, unbroken_from(whole, limit))
         for finding in reversed(findings):
             if finding.start < limit < finding.end and not is_verdict(finding):
                 limit = max(before, finding.start)  # it reaches into what is still live
         replacements += self._replaced(findings, whole, limit)
-        self._leave(whole, limit, max(0, limit - CONTEXT_CHARACTERS))
-        self._folded = False
+        if limit > before or last:
+            self._leave(whole, limit, max(0, limit - CONTEXT_CHARACTERS))
+            self._folded = False
         if scored:
             self._scored = self._offset
         return ScanStep(replacements, self._offset)

@@ -33,7 +33,7 @@ REPLACED_MAX = 24
 _PERCENT = re2.compile(rb"%[0-9A-Fa-f]{2}")
 _PERCENT_RUN = re.compile(r"(?:%[0-9A-Fa-f]{2})+")
 _ESCAPED = re2.compile(rb"\\u[0-9A-Fa-f]{4}")
-_PIECE_ENDS = " \t\r\n\"'<>"
+PIECE_ENDS = " \t\r\n\"'<>"
 _WHITE = " \t\r\n"
 _ESCAPE = re.compile(r"\\u([0-9A-Fa-f]{4})|\\([nrtbf\"\\/])")
 _INVISIBLE = (
@@ -75,9 +75,9 @@ def readings(view: View, unmasked: bool = False) -> Iterator[Decoded]:
     if view.has_run(RUN_CHARACTERS_MIN):
         yield from encoded_runs(view)
     if b"%" in view.data:
-        yield from _pieces(view, _PERCENT, _unpercent)
+        yield from _pieces(view, _PERCENT, unpercented)
     if b"\\" in view.data:
-        yield from _pieces(view, _ESCAPED, _unescape)
+        yield from _pieces(view, _ESCAPED, unescaped)
     if kinds := spellings(view):
         yield from respelt(view, kinds)
 
@@ -188,7 +188,7 @@ def _pieces(view: View, pattern: re2._Regexp, decode: _Decode) -> Iterator[Decod
         if count == RUNS_MAX:
             view.leave(low)
             return
-        low, high = _unbroken(view, low, high, _PIECE_ENDS)
+        low, high = _unbroken(view, low, high, PIECE_ENDS)
         yield decode(text[low:high], low)
         match = pattern.search(view.data, match.end() + len(utf8(text[escaped:high])))
 
@@ -206,10 +206,11 @@ def _unbroken(view: View, at: int, floor: int, ends: str) -> tuple[int, int]:
     return low, after.start() if after else ceiling
 
 
-_UNTIL = {ends: re.compile(f"[{ends}]") for ends in (_PIECE_ENDS, _WHITE)}
+_UNTIL = {ends: re.compile(f"[{ends}]") for ends in (PIECE_ENDS, _WHITE)}
 
 
-def _unpercent(piece: str, base: int) -> Decoded:
+def unpercented(piece: str, base: int) -> Decoded:
+    """A piece that stands at ``base``, its percent escapes undone."""
     return _mapped(piece, base, _PERCENT_RUN, _percent_text)
 
 
@@ -222,7 +223,8 @@ def _percent_text(match: re.Match[str]) -> list[tuple[str, int]]:
         return [(chr(byte), 3) for byte in raw]
 
 
-def _unescape(piece: str, base: int) -> Decoded:
+def unescaped(piece: str, base: int) -> Decoded:
+    """A piece that stands at ``base``, its escapes of JSON undone."""
     short = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f"}
 
     def plain(match: re.Match[str]) -> list[tuple[str, int]]:

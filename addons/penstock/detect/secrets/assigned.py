@@ -37,8 +37,13 @@ _BARE = re.compile(r"(?:[^ \t\r\n\"'`<>;,|\\&]++|&(?!.{0,38}=))*+", re.DOTALL)
 # ends the value, in front of them it says that the text in quotes is a sentence.
 UNBROKEN_CHARACTERS = 128
 _WHITE = re.compile(r"[ \t]")
-# The same for what is no value behind a name, such as a token: it has no & for the next.
-BARE_END = re.compile(r"[\s\"'`<>;,|\\]")
+# The same for what is no value behind a name, such as a token: it has no & for the next. An
+# escape stands for its character: the value goes on behind a dot (and a
+# backslash, which may begin an escape of its own), and ends at a quote.
+_TOKEN = re.compile(
+    r"(?:[^\s\"'`<>;,|\\]++"
+    r"|\\u(?!00(?:[01][0-9A-Fa-f]|2[027Cc]|3[BbCcEe]|60|7[Cc]))[0-9A-Fa-f]{4})*+"
+)
 
 # The same as a pattern for the beginnings of a value in a growing text (see pattern.live).
 LIVE_VALUE = (
@@ -53,6 +58,12 @@ LIVE_VALUE = (
 def closed_by(text: str, low: int) -> str | None:
     """What closes the value that starts at ``low``; None when it stands in no quotes."""
     return next((close for close in _CLOSERS if text.endswith(close, 0, low)), None)
+
+
+def token_end(text: str) -> int:
+    """Where a token ends whose beginning stood before ``text``."""
+    inside = _TOKEN.match(text)
+    return inside.end() if inside else 0
 
 
 def quoted_end(text: str, close: str) -> int:

@@ -12,6 +12,8 @@ from collections.abc import Iterator, Sequence
 
 import re2
 
+from penstock.detect.disguises.encoded import decoded_run
+from penstock.detect.files.blobs import decoded, kinds
 from penstock.detect.probe import Probe
 from penstock.detect.rules import ContextRule
 from penstock.detect.secrets.assigned import LIVE_VALUE, ValueReader
@@ -68,6 +70,7 @@ def credential_probes(rules: Sequence[ContextRule]) -> list[Probe]:
             finder.reversed,
             "words",
             trigger=r"[\"']\s?[!=]=",
+            unended=_in_quotes,
         ),
     ]
 
@@ -169,6 +172,31 @@ class _Finder:
             if shape.fullmatch(value):
                 return f"secret.{rule.id}"
         return None
+
+
+# A text that ends in a value in quotes, whose name may stand behind it.
+_QUOTED_ON = re.compile(r"[\"']([^\"'\s]{256,}+)(?:[\"']\s?[!=]{0,3}\s?[0-9A-Za-z_.]{0,80})?\Z")
+_HEXADECIMAL = re.compile(r"(?:0x)?[0-9A-Fa-f]+")
+_PROMISES: tuple[Promise, ...] = ("password", "secret", "key")
+
+
+def _in_quotes(text: str) -> int | None:
+    """Where a value in quotes begins that the text ends in, if it may be a secret: a picture or
+    another file in base64 is none, nor a program in hexadecimal; of a text in base64 what it
+    says is read."""
+    match = _QUOTED_ON.search(text)
+    if match is None:
+        return None
+    value = match[1][:JUDGED_CHARACTERS_MAX]
+    if (
+        value.startswith("data:")
+        or _HEXADECIMAL.fullmatch(value)
+        or kinds(decoded(value))
+        or decoded_run(value) is not None
+    ):
+        return None
+    perhaps = any(score(value, promise, True, True) is not None for promise in _PROMISES)
+    return match.start() if perhaps else None
 
 
 # A name and a value that each have a name: {"name": "DB_PASSWORD", "value": …}, variable "x" {

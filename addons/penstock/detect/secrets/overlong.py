@@ -2,14 +2,12 @@
 
 Its beginning was found and has left as its stand-in. What the beginning stood in says where
 the rest ends: a key at its END line, a value in quotes at the quote, any other at white
-space or a separator. Nothing of it is judged again.
+space or a separator, also where an escape stands for it. Nothing of it is judged again.
 """
 
 from __future__ import annotations
 
-import re
-
-from penstock.detect.secrets.assigned import BARE_END, closed_by, quoted_end
+from penstock.detect.secrets.assigned import closed_by, quoted_end, token_end
 from penstock.detect.secrets.keys import END_LINE, PRIVATE_KEY, in_a_key
 from penstock.exchange import Finding
 
@@ -52,14 +50,9 @@ class Rest:
         return sure, False
 
     def _value_end(self, text: str) -> int:
-        return _end(BARE_END, text) if self._close is None else quoted_end(text, self._close)
+        return token_end(text) if self._close is None else quoted_end(text, self._close)
 
     def _key_end(self, text: str) -> int:
         run = in_a_key(text)
         line = END_LINE.search(text, 0, run)
         return line.end() if line else run
-
-
-def _end(pattern: re.Pattern[str], text: str) -> int:
-    match = pattern.search(text)
-    return match.start() if match else len(text)

@@ -23,6 +23,9 @@ CUT_CHARACTERS_MIN = 256
 _CURL = r"\s(?:-u|--user|--proxy-user)[ =]?[\"']?[^\s:\"'<$]{1,80}:[\"']?([^\s\"']{3,})"
 # The beginning of a value says what it is. In much more of one any short word stands by chance.
 JUDGED_CHARACTERS_MAX = 300
+# A text that ends in a user name so long: whether a password follows, only its end would show.
+_SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]{1,40}\Z")
+_USER_GOES_ON = re.compile(r"[^\s/?#:@\"'`<>]{256,}+(?::[^\s/?#\"'`<>\\]*)?\Z")
 # How far before -u the word curl may stand: headers and data may come first.
 CURL_REACH = 400
 _BASIC = (
@@ -44,7 +47,9 @@ _Judge = Callable[[str], float | None]
 def url_probes() -> list[Probe]:
     """URL user information, curl -u, authorization headers."""
     return [
-        _probe("secret.url_credentials", _URL, _in_url, r"://[^\s/?#]*:[^\s/?#]*@"),
+        _probe(
+            "secret.url_credentials", _URL, _in_url, r"://[^\s/?#]*:[^\s/?#]*@", unended=_in_a_user
+        ),
         _probe("secret.url_credentials", _CUT_URL, _in_cut_url, r"://[^\s/?#@]*:[^\s/?#@]*\z"),
         _probe("secret.basic_auth", _CURL, _in_curl, r"\s(?:-u|--user|--proxy-user)[ =]", "curl"),
         _probe("secret.basic_auth", _CURLOPT, _in_curl),
@@ -53,7 +58,12 @@ def url_probes() -> list[Probe]:
 
 
 def _probe(
-    type_name: str, source: str, judge: _Judge, trigger: str | None = None, word: str = ""
+    type_name: str,
+    source: str,
+    judge: _Judge,
+    trigger: str | None = None,
+    word: str = "",
+    unended: Callable[[str], int | None] | None = None,
 ) -> Probe:
     pattern = Pattern(source)
 
@@ -65,7 +75,15 @@ def _probe(
             if sure is not None:
                 yield Finding(type_name, low, high, sure, type_name)
 
-    return Probe(f"{type_name}#{len(source)}", (type_name,), source, find, "words", trigger=trigger)
+    name = f"{type_name}#{len(source)}"
+    return Probe(name, (type_name,), source, find, "words", trigger=trigger, unended=unended)
+
+
+def _in_a_user(text: str) -> int | None:
+    """Where the address begins that the text ends in, if that is in its user name."""
+    at = text.rfind("://")
+    scheme = _SCHEME.search(text, max(0, at - 42), at) if at > 0 else None
+    return scheme.start() if scheme and _USER_GOES_ON.match(text, at + 3) else None
 
 
 def _in_url(value: str) -> float | None:
