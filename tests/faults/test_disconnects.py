@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
 import ssl
 import struct
@@ -220,6 +221,26 @@ def test_the_client_leaves_inside_its_head(here: World) -> None:
         ask(other, chat())
         assert other.answer().status == 200
     assert len(here.after(before)) == 1
+
+
+def test_the_client_is_gone_before_the_proxy_turns_to_it(here: World) -> None:
+    """Connected, asked and closed while the proxy had no time: a disconnect like any other."""
+    log, failed = here.proxy.log.read_text(), here.metric("penstock_failures_total")
+    here.proxy.process.send_signal(signal.SIGSTOP)
+    try:
+        for said in (
+            b"",
+            b"GET http://api.openai.com/v1/models HTTP/1.1\r\nHost: api.openai.com\r\n\r\n",
+        ):
+            client = here.raw()
+            client.send(said)
+            client.close()
+    finally:
+        here.proxy.process.send_signal(signal.SIGCONT)
+    ask(later := here.tunnel(), chat())
+    assert later.answer().status == 200
+    assert here.proxy.log.read_text() == log, "nothing to be told"
+    assert here.metric("penstock_failures_total") == failed
 
 
 def test_many_aborts_leave_nothing_open(here: World) -> None:

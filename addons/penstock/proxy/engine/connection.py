@@ -58,6 +58,14 @@ class Handler(ProxyConnectionHandler):
         elif io is not None and io.writer is not None:
             self.client.error = "closed"
 
+    async def handle_connection(self, connection: Connection) -> None:
+        """Read from a peer until it is over."""
+        if connection is self.client:
+            # The core's tasks start at once, and that of a client who has said everything and is
+            # gone would be over before the core has noted it.
+            await asyncio.sleep(0)
+        await super().handle_connection(connection)
+
     # ------------------------------------------------------------------ hooks
 
     async def handle_hook(self, hook: commands.StartHook) -> None:
