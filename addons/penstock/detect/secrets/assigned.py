@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import re
 
-# What may stand between the operator and the value: an opening bracket, a sign of C# or Perl.
-_LEAD = re.compile(r"(?:[ \t@(]|\{(?=[\"'])){0,8}")
+# What may stand between the operator and the value: an opening bracket, a sign of C# or Perl, the
+# end of what Markdown prints bold.
+_LEAD = re.compile(r"(?:[ \t@(]|\{(?=[\"'])|\*{1,2}(?=[ \t])){0,8}")
 _OPENERS = "\"'`"
-_PREFIXED = re.compile(r"[bfru](?=[\"'])")
+_PREFIXED = re.compile(r"[bfruLN$](?=[\"'])")
 # What closes a value, and what it holds up to there: never a line end, and a quote only
 # behind a backslash. In text that is itself a string in quotes every quote has one, and
 # those inside of it have three.
@@ -47,7 +48,7 @@ _TOKEN = re.compile(
 
 # The same as a pattern for the beginnings of a value in a growing text (see pattern.live).
 LIVE_VALUE = (
-    r"[@({ \t]{0,8}[bfru]?(?:"
+    r"[@({* \t]{0,8}[bfruLN$]?(?:"
     r"\"\"\"[^\s]*|'''[^\s]*|&quot;[^\s]*"
     r"|\"(?:[^\"\\\s]|\\[^\s])*|'(?:[^'\\\s]|\\[^\s])*|`(?:[^`\\\s]|\\[^\s])*"
     r"|\\\"(?:\\\\\\\"|\\\\|\\[^\"\\\s]|[^\\\s])*|\\'(?:\\\\\\'|\\\\|\\[^'\\\s]|[^\\\s])*"

@@ -127,6 +127,12 @@ def _jfrog(value: str, text: str, start: int, end: int) -> float | None:
     return STRUCTURE if digits >= 2 or value[3:] == "x" * len(value[3:]) else None
 
 
+def _nkey_crc(value: str, text: str, start: int, end: int) -> float | None:
+    """A seed of NATS: base32 whose last two bytes are a CRC-16 of the rest."""
+    raw = base64.b32decode(value + "=" * (-len(value) % 8))
+    return CERTAIN if binascii.crc_hqx(raw[:-2], 0).to_bytes(2, "little") == raw[-2:] else None
+
+
 Check = Callable[[str, str, int, int], float | None]
 CHECKS: dict[str, Check] = {
     "jfrog": _jfrog,
@@ -144,4 +150,5 @@ CHECKS: dict[str, Check] = {
     "slack": _slack,
     "wallet_context": _wallet_context,
     "base58check": _base58check,
+    "nkey_crc": _nkey_crc,
 }

@@ -17,6 +17,7 @@ from penstock.detect.files.blobs import decoded, kinds
 from penstock.detect.probe import Probe
 from penstock.detect.rules import ContextRule
 from penstock.detect.secrets.assigned import LIVE_VALUE, ValueReader
+from penstock.detect.secrets.joined import JOINED, LIVE_JOIN, SETTER, SETTER_REACH
 from penstock.detect.secrets.names import (
     KEY_WORDS,
     NAME_CHARACTERS_MAX,
@@ -43,9 +44,6 @@ SPECIFIC_CHARACTERS_MIN = 12
 # More than the longest: so much of a value is compared with the vendors' shapes.
 SHAPED_CHARACTERS_MAX = 512
 _GENERIC = "secret.generic"
-_CLOSERS = r"(?:\\?[\"'`\])}]|&quot;|</?[a-z]{1,6}>){0,3}"
-_TYPED = r"(?:\s?:\s?|\s)(?:[Ss]tring|str|&str|text|char ?\*)"
-_ASSIGN = r"(?:=>|:=|[!=]==?|=|:|->|\(|,|>| is:?| was| est| ist| es| é|\|\|=?|\?\?=?)"
 
 
 def credential_probes(rules: Sequence[ContextRule]) -> list[Probe]:
@@ -60,7 +58,7 @@ def credential_probes(rules: Sequence[ContextRule]) -> list[Probe]:
     finder = _Finder(names, reversed_, rules)
     specific = sorted({f"secret.{rule.id}" for rule in rules})
     types = ("secret.api_key", "secret.credential", "secret.password", *specific)
-    live = rf"{names}(?:{_LIVE_JOIN}|{_SQL_JOIN}){LIVE_VALUE}"
+    live = rf"{names}{LIVE_JOIN}{LIVE_VALUE}"
     return [
         Probe(_GENERIC, types, names, finder.forward, "words", live=live),
         Probe(
@@ -97,8 +95,8 @@ class _Finder:
         for start, word_end, _, _ in view.spans(self._names):
             if start < done or (start < judged and text[start - 1] == "="):
                 continue
-            joined = _JOINED.match(text, word_end)
-            if joined is None:
+            joined = JOINED.match(text, word_end)
+            if joined is None or (joined["gap"] and _WORD.match(text, joined.end())):
                 continue
             begin = _name_start(text, start)
             operator = _operator(text, begin, start, joined)
@@ -107,9 +105,10 @@ class _Finder:
                 continue
             low, high, quoted = place
             judged = high
-            if not quoted and operator in ("(", ",", "space"):
+            if not quoted and operator in ("(", ",", "{", "space"):
                 continue
-            finding = self._judge(text, begin, joined.end("rest"), low, high, quoted, operator)
+            name_end = word_end if joined["sql"] else joined.end("rest")
+            finding = self._judge(text, begin, name_end, low, high, quoted, operator)
             if finding is not None:
                 done = high
                 yield finding
@@ -138,11 +137,13 @@ class _Finder:
         ):
             return None
         line_start = max(text.rfind("\n", 0, begin) + 1, begin - CONTEXT_REACH)
-        specific = self._specific(text[line_start:low], value)
+        specific = self._specific(text[line_start:low], value) if operator != "beside" else None
         if specific is not None:
             return Finding(specific, low, high, 0.85, specific)
         if promise is None:
             return None
+        if operator == "beside":
+            return _beside(value, promise, low, high)
         config = operator in ("flag", "sql") or _config(text, name_end, low)
         if not quoted and not config and identifier(value[:JUDGED_CHARACTERS_MAX]):
             return None
@@ -199,40 +200,49 @@ def _in_quotes(text: str) -> int | None:
     return match.start() if perhaps else None
 
 
-# A name and a value that each have a name: {"name": "DB_PASSWORD", "value": …}, variable "x" {
-# default = … }, key="x" value=…, "x": {"value": …}.
-_PAIR = (
-    r"\\?[\"']?(?:\s?[:=]?\s?\{|,|\s)\s{0,40}(?:(?:type|description|sensitive|nullable)\s{0,20}="
-    r"[^\n]{0,200}\n\s{0,40}){0,4}\\?[\"']?(?:[Vv]alue|default)\\?[\"']?\s{0,20}[:=]\s{0,3}"
-)
-# What stands between a name's word and its value: the rest of the name, and the blanks that
-# line values up in a column. Bounded: at most some 180 characters.
-_JOIN = (
-    rf"(?P<rest>[0-9A-Za-z_.\]-]{{0,{NAME_CHARACTERS_MAX}}}+)(?:(?P<pair>{_PAIR})"
-    rf"|{_CLOSERS}[ \t]{{0,40}}(?:{_TYPED}[ \t]{{0,3}})?(?P<sign>{_ASSIGN})[ \t]{{0,40}}"
-    rf"|[ \t]{{1,4}}(?P<quote>\\?[\"'])|(?P<gap> {{1,3}}))"
-)
-# The same as RE2 reads it: no names, no possessive counts.
-_LIVE_JOIN = re.sub(r"\?P<[a-z]+>", "?:", _JOIN).replace("}+", "}")
-_SQL_JOIN = r"(?: with [\"'`]?[a-z0-9_]{1,40}[\"'`]?)? (?:by|as) {1,3}"
-_JOINED = re.compile(f"(?i:(?P<sql>{_SQL_JOIN}))|{_JOIN}")
-
-
 def _operator(text: str, begin: int, start: int, joined: re.Match[str]) -> str:
-    """What joins name and value: ``sql``, ``flag``, ``space``, ``(``, ``,``, ``=``, or nothing."""
+    """What joins name and value: ``sql``, ``flag``, ``space``, ``(``, ``,``, ``{``, ``=``,
+    ``beside`` (nothing but a blank), or nothing that joins."""
     if joined["sql"]:
-        return "sql" if text[start : start + 10].lower() == "identified" else ""
+        word = text[start : start + 10].lower()
+        if word.startswith("password"):
+            return "="  # SET PASSWORD FOR
+        return "sql" if word == "identified" else ""
     if joined["pair"]:
         return "="
     if joined["sign"]:
-        return joined["sign"][0] if joined["sign"][0] in "(," else "="
+        if joined["sign"][0] == " " and text[start : joined.start("sign")].lower() == "pass":
+            return ""  # the verb: pass to `x`
+        return joined["sign"][0] if joined["sign"][0] in "(,{" else "="
     if begin == start and _SQL_BEFORE.search(text[max(0, begin - _SQL_REACH) : begin].lower()):
         return "sql"
     if joined["quote"]:
         return "space"
-    return "flag" if text[begin : begin + 1] == "-" else ""
+    if text[begin : begin + 1] == "-" or "-" in joined["gap"]:
+        return "flag"
+    if _DIGIT_AHEAD.match(text, joined.end()) is None:
+        return ""  # most words behind most names
+    return "flag" if SETTER.search(text, max(0, begin - SETTER_REACH), begin) else "beside"
 
 
+def _beside(value: str, promise: Promise, low: int, high: int) -> Finding | None:
+    """Nothing but a blank joins them ("the password Xy7…"): the value must speak for itself."""
+    judged = value[:JUDGED_CHARACTERS_MAX]
+    lower, upper, digits, _ = classes(judged)
+    if not (lower and upper and digits) or identifier(judged):
+        return None
+    if promise == "password":
+        sure = score(judged, promise, False, False) if len(value) >= PASSWORD_BESIDE_MIN else None
+    else:
+        sure = score(judged, "weak", False, False)
+    return None if sure is None else Finding(_kind(promise), low, high, min(sure, 0.6), _GENERIC)
+
+
+# Most names stand in sentences: a word in small letters follows, which is no value.
+_WORD = re.compile(r"[a-z]++[.,;:!?)]{0,2}+(?=\s|\Z)")
+_DIGIT_AHEAD = re.compile(r"[^\s\d]{0,40}+\d")
+# A shorter one beside its name is a word with a number.
+PASSWORD_BESIDE_MIN = 8
 # How far before PASSWORD the statement it belongs to may begin.
 _SQL_REACH = 80
 _SQL_BEFORE = re.compile(r"(?:\b(?:user|role|login|with|encrypted|identified)\b[^;\n]*)$")

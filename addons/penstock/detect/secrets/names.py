@@ -20,18 +20,34 @@ NAME_WORD_SHARE_MIN = 0.4
 PASSWORD_WORDS = (
     "password", "passwords", "passwd", "passwrd", "pwd", "pass", "pw", "passphrase", "passcode",
     "passin", "passout", "passwort", "psswrd", "psword", "paswrd", "paswd", "pswd", "userpwd",
-    "psk", "비번", "비밀번호", "암호", "пароль", "contraseña", "clave", "senha", "mdp",
-    "securestring", "kennwort", "parola", "hasło", "wachtwoord", "密码", "口令",
-    "パスワード", "şifre", "lösenord",
+    "psk", "securestring", "kennwort", "passord", "passe", "mdp", "contraseña", "contrasena",
+    "contrasenya", "clave", "senha", "parola", "parolă", "parole", "parool", "hasło", "haslo",
+    "wachtwoord", "lösenord", "losenord", "adgangskode", "kodeord", "salasana", "heslo", "jelszó",
+    "jelszo", "lozinka", "geslo", "slaptažodis", "slaptazodis", "şifre", "sifre", "sandi",
+    "mật khẩu", "matkhau", "пароль", "пароля", "паролем", "парола", "лозинка", "κωδικός",
+    "κωδικός πρόσβασης", "συνθηματικό", "סיסמה", "סיסמא", "كلمة المرور", "كلمة السر", "رمز عبور",
+    "पासवर्ड", "পাসওয়ার্ড", "รหัสผ่าน", "密码", "密碼", "口令", "パスワード", "暗証番号", "비번",
+    "비밀번호", "암호",
 )  # fmt: skip
 # Short ones mean other things in the middle of a name: pass_through, pw_gecos.
-_LONG_PASSWORD_WORDS = tuple(word for word in PASSWORD_WORDS if word not in ("pass", "pw", "clave"))
+_SHORT = ("pass", "pw", "clave", "passe", "sandi", "parole")
+_LONG_PASSWORD_WORDS = tuple(word for word in PASSWORD_WORDS if word not in _SHORT)
 SECRET_WORDS = (
     "secret", "secrets", "secrete", "token", "credential", "credentials", "cred", "creds", "jwt",
     "bearer", "cookie", "sessionid", "csrf", "authtoken", "accesskey", "secretkey", "privatekey",
-    "apikey", "passkey", "authkey", "clientsecret",
+    "apikey", "passkey", "authkey", "clientsecret", "jeton", "geheimnis", "segreto",
+    "токен", "секрет", "令牌", "トークン", "シークレット", "토큰", "시크릿",
 )  # fmt: skip
-KEY_WORDS = ("key", "auth", "authorization", "authentication", "salt", "nonce", "hmac", "seed")
+KEY_WORDS = (
+    "key", "auth", "authorization", "authentication", "salt", "nonce", "hmac", "seed",
+    "schlüssel", "schluessel", "sleutel", "chiave", "chave", "llave", "klucz", "anahtar",
+    "ключ", "密钥", "密鑰", "秘钥", "金鑰", "인증키",
+)  # fmt: skip
+
+_PROMISES: tuple[tuple[tuple[str, ...], Promise], ...] = (
+    (PASSWORD_WORDS, "password"), (SECRET_WORDS, "secret"), (KEY_WORDS, "key")
+)  # fmt: skip
+_FOREIGN = [(w, promise) for words_, promise in _PROMISES for w in words_ if not w.isascii()]
 
 # Words that only end like a promise.
 _NOT_A_PROMISE = words(
@@ -71,8 +87,13 @@ def promise_of(name: str) -> Promise | None:
     joined = "".join(pieces)
     if last in _ABOUT or _PUBLIC.intersection(pieces) or joined in _NOT_A_PROMISE:
         return None
-    if len(name) >= 16 and word_share(name) < NAME_WORD_SHARE_MIN:
+    own = name.rpartition(".")[2]  # process.env.API_KEY: the rest says where it stands
+    if len(own) >= 16 and word_share(own) < NAME_WORD_SHARE_MIN:
         return None
+    if not name.isascii():
+        foreign = _foreign(name.lower())
+        if foreign is not None:
+            return foreign
     if any(_is_one(piece, _LONG_PASSWORD_WORDS) for piece in pieces) or last in PASSWORD_WORDS:
         return "password"
     if "securestring" in joined or (last[-4:] == "pass" and last not in _NOT_A_PROMISE):
@@ -84,6 +105,11 @@ def promise_of(name: str) -> Promise | None:
     if any(_is_one(piece, KEY_WORDS) for piece in pieces):
         return "key"
     return None
+
+
+def _foreign(low: str) -> Promise | None:
+    """Words of other scripts: not every one of them parts its words, and some take endings."""
+    return next((promise for word, promise in _FOREIGN if word in low), None)
 
 
 def about_something_else(name: str) -> bool:

@@ -29,8 +29,8 @@ _USER_GOES_ON = re.compile(r"[^\s/?#:@\"'`<>]{256,}+(?::[^\s/?#\"'`<>\\]*)?\Z")
 # How far before -u the word curl may stand: headers and data may come first.
 CURL_REACH = 400
 _BASIC = (
-    r"(?i:authorization[\"']?\s{0,2}[:=]\s{0,2}[\"']?(?:(?:basic|bearer|token|apikey"
-    r"|api-key|key|digest))?) ([0-9A-Za-z+/=_.~-]{12,})"
+    r"(?i:authorization(?:[\"']?\s{0,2}(?:[:=,]|=>)\s{0,2}[\"']?(?:(?:basic|bearer|token|apikey"
+    r"|api-key|key|digest))?| [\"']?(?:basic|bearer))) ([0-9A-Za-z+/=_.~-]{12,})"
 )
 _CURLOPT = (
     r"(?:USERPWD|usrpwd|userpwd)[\"']?\s{0,2}[,=:]\s{0,2}[\"']([^\"'\s:]{1,60}:[^\"'"
