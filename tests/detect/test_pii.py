@@ -49,6 +49,30 @@ def found(text: str) -> list[tuple[str, str]]:
         ("pii.national_id.za_id", "8001015009087", "ID number {}"),
         ("pii.medical.gb_nhs", "943 476 5919", "NHS number {}"),
         ("pii.passport.us", "912803456", "passport number {}"),
+        ("pii.phone", "06 12 34 56 78", "mon numéro est le {}"),
+        ("pii.phone", "06.12.34.56.78", "le {} après 18 h"),
+        ("pii.phone", "03-1234-5678", "本社 {} まで"),
+        ("pii.phone", "090 1234 5678", "電話 {}"),
+        ("pii.phone", "0151-23456789", "Handynummer {}"),
+        ("pii.phone", "089 / 123 45 67", "Telefon {}"),
+        ("pii.phone", "912 34 567", "tlf {}"),
+        ("pii.phone", "0532 123 45 67", "cep telefonu {}"),
+        ("pii.phone", "050 123 45 67", "телефон {}"),
+        ("pii.phone", "0501234567", "هاتف {}"),
+        ("pii.phone", "0912 345 678", "điện thoại {}"),
+        ("pii.national_id.ru_inn", "500100732259", "ИНН {}"),
+        ("pii.national_id.hu_taj", "123 456 788", "TAJ szám {}"),
+        ("pii.national_id.nz_ird", "49-091-850", "IRD {}"),
+        ("pii.national_id.id_nik", "3174012501900001", "NIK {}"),
+        ("pii.national_id.pk_cnic", "42101-1234567-1", "CNIC {}"),
+        ("pii.national_id.vn_citizen", "001099012345", "CCCD {}"),
+        ("pii.national_id.eg_national", "29001011234567", "الرقم القومي {}"),
+        ("pii.national_id.ar_pe_dni", "12.345.678", "DNI {}"),
+        ("pii.national_id.co_cedula", "1.032.456.789", "cédula {}"),
+        ("pii.national_id.br_cnpj", "11.222.333/0001-81", "CNPJ {}"),
+        ("pii.national_id.mx_rfc", "GOMC900514AB1", "RFC {}"),
+        ("pii.vehicle.vin", "1HGCM82633A004352", "VIN {}"),
+        ("pii.bank.account", "1234509876", "account number {}"),
     ],
 )
 def test_a_value_is_found_in_its_sentence(type_name: str, value: str, sentence: str) -> None:
@@ -73,6 +97,12 @@ def test_a_value_is_found_in_its_sentence(type_name: str, value: str, sentence: 
         "FF:FF:FF:FF:FF:FF",
         "call me at 5",
         "order 12-34-56 arrived, total 1,299.99",
+        "VIN 1HGCM82733A004352",  # check digit
+        "ИНН 500100732258",  # check digit
+        "TAJ szám 123 456 787",  # check digit
+        "dnia 12345678 w RFC ABC999999XY1",
+        "01-02-2024 until 2024-01-02, part 0-306-40615-2",
+        "15070649C100",
     ],
 )
 def test_wrong_check_digits_and_other_numbers_are_no_findings(text: str) -> None:

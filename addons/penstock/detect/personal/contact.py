@@ -66,12 +66,19 @@ _AMERICAN = (
 )
 _PAIRS = r"\b[2-9][0-9]{2}[ .-][0-9]{3}[ .-][0-9]{2}[ .-][0-9]{2}\b"
 _AREA = r"\([0-9]{2,5}\) ?[0-9]{2,5}(?:[ -][0-9]{2,5}){1,3}" + _EXTENSION
+# National forms that nothing else is written in: 0 and an area in groups with dashes (Japan,
+# Korea), 0 and nine digits in pairs (France).
+_TRUNK = r"\b0(?:[0-9]{1,3}-[0-9]{3,4}-[0-9]{4}|[1-9](?:[ .][0-9]{2}){4})\b"
 # After a word like "phone": digits in groups, as written anywhere in the world.
-_LOOSE = r"\+?\(?[0-9]{1,14}\)?(?:[ ./-]{1,2}\(?[0-9]{1,8}\)?){0,6}" + _EXTENSION
+_LOOSE = r"\+?\(?[0-9]{1,14}\)?(?:[ ./-]{1,3}\(?[0-9]{1,8}\)?){0,6}" + _EXTENSION
+# RE2 knows the edges of ASCII words only: what begins or ends otherwise stands without.
 _PHONE_WORD = (
-    r"(?i:\b(?:phone|tel|telephone|telefon|teléfono|téléphone|telefono|telefone|mobile|mobil|cell|"
-    r"cellphone|handy|fax|desk|office|whatsapp|sms|call|calling|dial|reach|answering|messages|"
-    r"celular|numero|number|전화|電話|电话|телефон)\b)"
+    r"(?i:\b(?:phone|tel|tél|telephone|telefon|teléfono|téléphone|telefono|telefone|telefoon|telefonu|"
+    r"mobile|mobil|mobiel|mob|cell|cel|cellphone|cellulare|celular|móvil|movil|telemóvel|telemovel|"
+    r"portable|gsm|handy|tlf|puh|puhelin|fax|desk|office|whatsapp|sms|call|calling|dial|reach|answering|"
+    r"messages|numero|numéro|número|nomor|number|(?:telefon|handy|mobil|ruf|telefoon)nummer)\b"
+    r"|전화|연락처|휴대폰|電話|携帯|手机|手機|电话|телефон|тел\.|мобильный|номер|τηλέφωνο|κινητό|טלפון"
+    r"|هاتف|جوال|मोबाइल|फ़ोन|โทร|điện thoại|telefonszám)"
 )
 # How far behind its word a phone number may stand, and how far in front of a trailing one.
 PHONE_REACH = 28
@@ -84,6 +91,11 @@ _VAGUE = (
     "calling",
     "number",
     "numero",
+    "numéro",
+    "número",
+    "nomor",
+    "номер",
+    "portable",
     "reach",
     "office",
     "desk",
@@ -113,6 +125,7 @@ def contact_probes() -> list[Probe]:
         Probe("pii.phone#us", ("pii.phone",), _AMERICAN, _phone_finder(_AMERICAN, 10), "digits"),
         Probe("pii.phone#area", ("pii.phone",), _AREA, _phone_finder(_AREA, 7), "digits"),
         Probe("pii.phone#pairs", ("pii.phone",), _PAIRS, _phone_finder(_PAIRS, 10), "digits"),
+        Probe("pii.phone#trunk", ("pii.phone",), _TRUNK, _phone_finder(_TRUNK, 9), "digits"),
         Probe("pii.phone#word", ("pii.phone",), _NAMED, _named_phones, "digits", _NAMED_TRIGGER),
         Probe(
             "pii.phone#followed",
@@ -321,6 +334,8 @@ def _looks_like_a_date(number: str) -> bool:
 
 def _bare_phone(view: View) -> Iterator[Finding]:
     text = view.text.strip()
+    if any(char.isalpha() for char in text):
+        return
     if len(text) <= 20 and sum(c.isdigit() for c in text) == 11 and text[1] not in "01":
         start = view.text.index(text)
         yield Finding("pii.phone", start, start + len(text), 0.5, "pii.phone")

@@ -1,4 +1,4 @@
-"""Check digits of the national identifiers of Asia, Africa and Oceania.
+"""Check digits of the national identifiers of Asia, Africa, Oceania and Russia.
 
 Each function gets the compact identifier, of the length its row in national.py states, and
 answers whether it can exist. The algorithms are the issuers' published ones.
@@ -126,3 +126,50 @@ def za_id(digits: str) -> bool:
 def il_id(digits: str) -> bool:
     """Israel: Luhn over nine digits."""
     return not uniform(digits) and luhn(digits)
+
+
+def ru_inn(digits: str) -> bool:
+    """INN: one check digit of ten, two of twelve; weights of the tax service."""
+    weights = (3, 7, 2, 4, 10, 3, 5, 9, 4, 6, 8)
+    size = len(digits)
+    firm = size == 10
+    places = (9,) if firm else (10, 11)
+    return not uniform(digits) and all(
+        weighted(digits[:place], weights[-place:]) % 11 % 10 == int(digits[place])
+        for place in places
+    )
+
+
+def nz_ird(digits: str) -> bool:
+    """IRD: weights of Inland Revenue, a second row where the first answers 10."""
+    body, check = digits[:-1].zfill(8), int(digits[-1])
+    for weights in ((3, 2, 7, 6, 5, 4, 3, 2), (7, 4, 3, 2, 5, 2, 7, 6)):
+        rest = -weighted(body, weights) % 11
+        if rest != 10:
+            return rest == check and not uniform(digits)
+    return False
+
+
+def id_nik(digits: str) -> bool:
+    """Indonesia: a place, a birthday (40 is added to the day of women), a number."""
+    day, month = int(digits[6:8]), int(digits[8:10])
+    return digits[0] in "123456789" and 1 <= day % 40 <= 31 and day <= 71 and 1 <= month <= 12
+
+
+def eg_national(digits: str) -> bool:
+    """Egypt: a century, a birthday, a governorate."""
+    return digits[0] in "23" and yymmdd(digits[1:])
+
+
+def sa_id(digits: str) -> bool:
+    """Saudi Arabia: 1 for citizens, 2 for residents, Luhn."""
+    return digits[0] in "12" and luhn(digits) and not uniform(digits)
+
+
+def vehicle_identification(compact: str) -> bool:
+    """ISO 3779 with the check digit of 49 CFR 565: the ninth place, mod 11."""
+    letters = dict(zip("ABCDEFGHJKLMNPRSTUVWXYZ", "12345678123457923456789", strict=True))
+    values = [int(letters.get(char, char)) for char in compact.upper()]
+    weights = (8, 7, 6, 5, 4, 3, 2, 10, 0, 9, 8, 7, 6, 5, 4, 3, 2)
+    rest = sum(value * weight for value, weight in zip(values, weights, strict=True)) % 11
+    return compact[8].upper() == ("X" if rest == 10 else str(rest))

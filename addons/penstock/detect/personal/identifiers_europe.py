@@ -251,3 +251,8 @@ def tr_national(digits: str) -> bool:
         and int(digits[9]) == tenth
         and int(digits[10]) == sum(map(int, digits[:10])) % 10
     )
+
+
+def hu_taj(digits: str) -> bool:
+    """TAJ: weights 3 and 7 in turns, mod 10."""
+    return weighted(digits, (3, 7) * 4) % 10 == int(digits[8]) and not uniform(digits)

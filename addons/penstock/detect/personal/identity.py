@@ -9,6 +9,7 @@ from functools import cache
 
 from penstock.detect.nearby import BARE_CHARACTERS_MAX, bare, word_near
 from penstock.detect.personal.national import CODED, NUMERIC, Coded, Numeric
+from penstock.detect.personal.national_by_word import CODED_BY_WORD, NUMERIC_BY_WORD
 from penstock.detect.probe import Probe
 from penstock.detect.view import Pattern, View
 from penstock.exchange import Finding
@@ -17,18 +18,20 @@ _DIGITS = r"[0-9](?:[ .:/-]?[0-9]){7,24}"
 _RUN = re.compile(r"[0-9]+")
 # Groups of one identifier; a longer list of numbers is a table.
 GROUPS_MAX = 7
+_NUMERIC = (*NUMERIC, *NUMERIC_BY_WORD)
+_CODED = (*CODED, *CODED_BY_WORD)
 _BY_LENGTH: dict[int, list[Numeric]] = defaultdict(list)
-for _row in NUMERIC:
+for _row in _NUMERIC:
     _BY_LENGTH[_row.length].append(_row)
 _digits = Pattern(_DIGITS)
 
 
 def identity_probes() -> list[Probe]:
     """All rows of the table. Weak codes are looked for only where one of their words is."""
-    weak = [rule for rule in CODED if not rule.strong]
-    patterns = {rule: Pattern(rule.shape) for rule in CODED}
+    weak = [rule for rule in _CODED if not rule.strong]
+    patterns = {rule: Pattern(rule.shape) for rule in _CODED}
     types = tuple(sorted({rule.type for rule in weak}))
-    numeric = tuple(sorted({rule.type for rule in NUMERIC}))
+    numeric = tuple(sorted({rule.type for rule in _NUMERIC}))
 
     def alone(view: View) -> Iterator[Finding]:
         for rule in weak if len(view.text) <= BARE_CHARACTERS_MAX else ():
@@ -36,7 +39,7 @@ def identity_probes() -> list[Probe]:
 
     return [
         Probe("pii.numbers", numeric, _DIGITS, _numbers, "digits"),
-        *(_coded_probe(rule, patterns[rule], number) for number, rule in enumerate(CODED)),
+        *(_coded_probe(rule, patterns[rule], number) for number, rule in enumerate(_CODED)),
         Probe("pii.codes_alone", types, r"[0-9]", alone, "short", live=""),
     ]
 
@@ -127,7 +130,7 @@ def _identifier(text: str, runs: list[tuple[int, int]], cut: bool) -> Finding | 
         return None
     low, high = runs[0][0], runs[-1][1]
     separators = {text[end] for _, end in runs[:-1]}
-    if len(separators) > 2:
+    if len(separators) > 3:  # 11.222.333/0001-81
         return None
     digits = "".join(text[a:b] for a, b in runs)
     best: Finding | None = None
