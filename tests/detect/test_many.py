@@ -94,3 +94,13 @@ def test_what_is_known_of_many_is_not_looked_for_again() -> None:
     assert memo.scan(PLAIN[0]) == first[PLAIN[0]]
     assert sorted(detectors.looked_at) == sorted([*PLAIN, ORDER])
     assert (memo.misses, memo.hits) == (len(PLAIN) + 1, len(PLAIN) + 3)
+
+
+@given(TEXTS.map(" ".join))
+def test_the_sum_of_one_window_is_that_of_its_steps(text: str) -> None:
+    known = weights()
+    model = known.models["user"]
+    found = grams(text, known.concepts)
+    ((start, end, score),) = model.scores_of(found)
+    steps = model._sums(found, len(found.kinds), model.window // 2)
+    assert (start, end, score) == (0, len(text), model.score(sum(steps), len(text)))

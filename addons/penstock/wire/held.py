@@ -34,11 +34,6 @@ class Held:
 
     def changed(self) -> bytes | None:
         """The event with what was found replaced; None when it leaves as it came."""
-        for piece in self.pieces:
-            if piece.text.is_changed:
-                break
-        else:
-            return None
         cuts: list[Cut] = []
         nulls: set[Path] = set()
         for piece in self.pieces:

@@ -260,13 +260,15 @@ class AnswerStream:
         queue = self._queue
         while queue and self.stopped is None:
             held = queue[0]
+            may_change = False
             for piece in held.pieces:
                 text = piece.text
+                may_change = may_change or text.is_changed
                 if text.problem is not None and text.stop is None:
                     return self._fail(text.problem, out)
                 if piece.end > text.settled:
                     return None if text.stop is None else self._stop(text.stop, out)
-            frame, changed = held.frame, held.changed()
+            frame, changed = held.frame, held.changed() if may_change else None
             queue.popleft()
             out.append(frame.raw if changed is None else changed)
             self.edited += changed is not None

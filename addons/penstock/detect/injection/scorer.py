@@ -61,8 +61,12 @@ class Model:
 
     def scores_of(self, found: Grams, meanings: bool = True) -> Iterator[tuple[int, int, float]]:
         """The same of a text whose features are known; without those of words' meanings."""
+        kinds = len(found.kinds) if meanings else found.single
+        if found.length <= self.window:  # most texts: all there is, in one sum
+            yield 0, found.length, self.score(self._sum(found, kinds), found.length)
+            return
         step = self.window // 2
-        sums = self._sums(found, len(found.kinds) if meanings else found.single, step)
+        sums = self._sums(found, kinds, step)
         for start, end in windows(found.length, self.window):
             total = sum(sums[start // step : -(-end // step)])
             yield start, end, self.score(total, end - start)
@@ -70,6 +74,14 @@ class Model:
     def score(self, total: int, length: int) -> float:
         """The score of a window whose weights have that sum."""
         return total * self.factor * window_scale(length) + self.bias
+
+    def _sum(self, found: Grams, kinds: int) -> int:
+        """The sum of the weights of the first kinds of features."""
+        once = sum(count for count, _ in found.kinds[: found.single])
+        count = once + sum(count for count, _ in found.kinds[found.single : kinds])
+        worth = self.weights.take(found.buckets[:count])
+        total = int(worth[:once].sum(dtype=np.int32))
+        return total + MEANING_WEIGHT * int(worth[once:].sum(dtype=np.int32))
 
     def _sums(self, found: Grams, kinds: int, step: int) -> list[int]:
         """The sum of the weights of each step's characters, of the first kinds of features."""
