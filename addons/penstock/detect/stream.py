@@ -13,7 +13,12 @@ from dataclasses import replace
 from functools import lru_cache
 
 from penstock.detect import SELECTIONS_MAX, Detectors
-from penstock.detect.disguises.growing import live_behind_escapes, unbroken_from
+from penstock.detect.disguises.growing import (
+    known_until,
+    live_undisguised,
+    may_be_disguised,
+    unbroken_from,
+)
 from penstock.detect.disguises.normalise import PIECE_ENDS
 from penstock.detect.injection.hidden import construct_around
 from penstock.detect.live import LivePattern
@@ -42,8 +47,8 @@ SCORED_CHARACTERS = 128
 SENTENCE_CHARACTERS_MAX = 600
 NEXT_CHARACTERS = 32
 _BREAK = re.compile(f"[{PIECE_ENDS}]")
-# Of a piece with escapes that is live only behind them so much more comes before it is read
-# again (an eighth of it): so all of its reading takes what its length takes.
+# Of a piece that is live only without its disguise so much more comes before it is read again
+# (an eighth of it): so all of its reading takes what its length takes.
 READ_AGAIN_SHARE = 8
 _SENTENCE_END = re.compile(r"[.!?…][\"'”’)\]]*\s|\n|[。！？]")
 
@@ -103,13 +108,19 @@ def sentences_end(text: str) -> int:
     return space + 1 if space > 0 else ready
 
 
+def whole_units(text: str) -> int:
+    """Up to where a text can be read though more comes: no escape is cut, no unit of a run."""
+    end = known_until(text)
+    run = _RUN_AT_END.search(text, 0, end)
+    return end if run is None else end - (end - run.start()) % RUN_UNIT
+
+
 class Scanner:
     """One growing text. Feed pieces; replacements refer to the original text's offsets."""
 
     __slots__ = (
-        "_begun", "_context", "_detectors", "_escaped_until", "_folded",
-        "_held", "_let_go", "_live", "_offset",
-        "_replace", "_rest", "_scored", "_zone",
+        "_begun", "_context", "_detectors", "_folded", "_held", "_let_go", "_live", "_offset",
+        "_read_until", "_replace", "_rest", "_scored", "_zone",
     )  # fmt: skip
 
     def __init__(self, detectors: Detectors, replace: Replace, zone: Zone) -> None:
@@ -125,7 +136,7 @@ class Scanner:
         self._folded = False  # the context is the beginning of what goes on, its middle left out
         self._rest: Rest | None = None  # inside a secret longer than what may be held
         self._begun = ""  # what stands for that rest
-        self._escaped_until = 0  # absolute offset up to which a piece with escapes just waits
+        self._read_until = 0  # absolute offset up to which a disguised piece just waits
 
     def feed(self, text: str) -> ScanStep:
         """Take the next piece; say what to replace and up to where text may leave."""
@@ -141,15 +152,15 @@ class Scanner:
         if len(self._held) > HELD_CHARACTERS_MAX:
             self._let_go = True
             return self._overflow(replacements)
-        if self._offset + len(self._held) < self._escaped_until and not _BREAK.search(text):
+        if self._offset + len(self._held) < self._read_until:
             return ScanStep(replacements, self._offset)
         if self._let_go:
             live = self._live.start(self._context + self._held) - before
             self._let_go = live < 0
         else:  # what has left was not live, and never is again
             live = self._live.start(self._held)
-        if live > 0 and ("\\" in self._held or "%" in self._held):
-            live = min(live, self._behind_escapes())
+        if live > 0 and may_be_disguised(self._held):
+            live = min(live, self._undisguised())
         if self._detectors.by_sentence:
             live = min(live, sentences_end(self._held))
         if live <= 0:
@@ -157,13 +168,13 @@ class Scanner:
         whole = self._context + self._held
         return self._settle(whole, before + live, replacements)
 
-    def _behind_escapes(self) -> int:
-        """From where what is held is live once its escapes are undone."""
+    def _undisguised(self) -> int:
+        """From where what is held is live once its disguises are taken off."""
         whole, before = self._context + self._held, len(self._context)
-        live = live_behind_escapes(whole, self._live.start)
+        live = live_undisguised(whole, self._live.start)
         if live < len(whole):
             end = self._offset + len(self._held)
-            self._escaped_until = end + (len(whole) - live) // READ_AGAIN_SHARE
+            self._read_until = end + (len(whole) - live) // READ_AGAIN_SHARE
         return max(0, live - before)
 
     def finish(self) -> ScanStep:
@@ -230,7 +241,9 @@ class Scanner:
 
     def _overflow(self, replacements: list[Replacement]) -> ScanStep:
         """More is live than may be held: judge it as it stands, and remember what goes on."""
-        whole, end = self._context + self._held, len(self._context) + len(self._held)
+        text = self._context + self._held
+        whole = text[: whole_units(text)]
+        end = len(whole)
         found = self._findings(whole, True)
         verdicts = [one for one in found if is_verdict(one)]
         findings = [one for one in found if not is_verdict(one)]
@@ -240,23 +253,19 @@ class Scanner:
             findings = [one for one in findings if one.end <= start]
             findings.append(Finding(UNSCANNABLE, start, end, 1.0, UNSCANNABLE))
         last = findings[-1] if findings and findings[-1].end == end else None
-        limit = end
-        if last is None and (run := _RUN_AT_END.search(whole)) is not None:
-            limit -= (end - run.start()) % RUN_UNIT
-            findings = [one for one in findings if one.end <= limit]
-        values = self._replaced(findings, whole, limit)
-        replacements += sorted([*values, *self._replaced(verdicts, whole, limit)], key=_start)
-        self._scored = self._offset + len(self._held)
+        values = self._replaced(findings, whole, end)
+        replacements += sorted([*values, *self._replaced(verdicts, whole, end)], key=_start)
+        self._scored = self._offset + end - len(self._context)
         if last is None:
-            self._leave(whole, limit, max(0, limit - CONTEXT_CHARACTERS))
+            self._leave(text, end, max(0, end - CONTEXT_CHARACTERS))
         elif last.type.startswith("secret."):
             self._rest = Rest(whole, last)
             self._begun = rest_of(values[-1].text)
-            self._leave(whole, end, end)
+            self._leave(text, end, end)
         else:
             # Its beginning stands for all of it: what comes is read as if it followed.
             head = whole[max(0, last.start - CONTEXT_CHARACTERS) : last.start + FOLDED_CHARACTERS]
-            self._leave(whole, end, end)
+            self._leave(text, end, end)
             self._context, self._folded = head, True
         return ScanStep(replacements, self._offset)
 

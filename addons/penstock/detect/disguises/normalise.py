@@ -82,6 +82,11 @@ def readings(view: View, unmasked: bool = False) -> Iterator[Decoded]:
         yield from respelt(view, kinds)
 
 
+def is_masked(text: str) -> bool:
+    """Whether a text has characters that ``unmasked`` makes others."""
+    return _ODD.search(utf8(text)) is not None
+
+
 def _masked(view: View) -> Iterator[Decoded]:
     """The surroundings of odd characters, unmasked: what they hide is near them."""
     low = high = 0

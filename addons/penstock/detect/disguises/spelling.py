@@ -73,11 +73,13 @@ def _joined(view: View) -> Iterator[Decoded]:
                 view.leave(low)
                 return
             read += 1
-            yield _together(piece, low, _LETTER_BY_LETTER if group == 1 else _MARKED)
+            yield together(piece, low, group == 2)
 
 
-def _together(piece: str, base: int, pattern: re.Pattern[str]) -> Decoded:
-    """The letters without what separates them; a wider gap is the space between words."""
+def together(piece: str, base: int, marked: bool) -> Decoded:
+    """The letters without the blanks, or the marks, between them; a wider gap is the space between
+    words."""
+    pattern = _MARKED if marked else _LETTER_BY_LETTER
     characters: list[str] = []
     origin: list[int] = []
     for match in pattern.finditer(piece):

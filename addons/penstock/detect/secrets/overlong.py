@@ -7,6 +7,8 @@ space or a separator, also where an escape stands for it. Nothing of it is judge
 
 from __future__ import annotations
 
+import re
+
 from penstock.detect.secrets.assigned import closed_by, quoted_end, token_end
 from penstock.detect.secrets.keys import END_LINE, PRIVATE_KEY, in_a_key
 from penstock.exchange import Finding
@@ -15,11 +17,21 @@ from penstock.exchange import Finding
 ENDING_CHARACTERS_MAX = 80
 # Signs that values are trimmed of: behind them the value may go on.
 _TRIMMED = "\\).]}:"
+# A quote that an escape stands for; a value behind one ends at the next, or where its piece does.
+_ESCAPED_QUOTE = re.compile(r"(?:\\u00|%)(?:2[27]|60)\Z")
+_QUOTE_CHARACTERS_MAX = 6
+_BREAK = re.compile(r"[\s\"'<>]")
+# Letters that stand apart, at the end of a value and of what comes of it.
+_APART = re.compile(r"(?:\s\S){8}\s{0,4}\Z")
+_LETTERS_APART = re.compile(r"(?:\s{0,4}\S(?=\s|\Z))*+")
+_APART_REACH = 64
 
 
 def goes_on(whole: str, finding: Finding) -> bool:
     """True when the finding reaches the text's end, so that more of it may come."""
     tail = whole[finding.end :]
+    if _is_apart(whole, finding):
+        tail = tail.strip()
     return not (tail.strip() if _is_key(whole, finding) else tail.strip(_TRIMMED))
 
 
@@ -30,13 +42,23 @@ def _is_key(whole: str, finding: Finding) -> bool:
     )
 
 
+def _is_apart(whole: str, finding: Finding) -> bool:
+    """True for a value that stands there letter by letter."""
+    low = max(finding.start, finding.end - _APART_REACH)
+    return _APART.search(whole[low : finding.end]) is not None
+
+
 class Rest:
     """Says how much of what comes belongs to a secret whose beginning has left."""
 
-    __slots__ = ("_close", "_is_key")
+    __slots__ = ("_close", "_close_escaped", "_is_apart", "_is_key")
 
     def __init__(self, whole: str, finding: Finding) -> None:
         self._is_key = _is_key(whole, finding)
+        self._is_apart = _is_apart(whole, finding)
+        low = max(0, finding.start - _QUOTE_CHARACTERS_MAX)
+        quote = _ESCAPED_QUOTE.search(whole, low, finding.start)
+        self._close_escaped = quote.group() if quote else None
         self._close = None if self._is_key else closed_by(whole, finding.start)
 
     def take(self, text: str, last: bool) -> tuple[int, bool]:
@@ -50,6 +72,14 @@ class Rest:
         return sure, False
 
     def _value_end(self, text: str) -> int:
+        if self._is_apart:
+            apart = _LETTERS_APART.match(text)
+            return apart.end() if apart else 0
+        if self._close_escaped is not None:
+            stop = _BREAK.search(text)
+            end = stop.start() if stop else len(text)
+            close = text.find(self._close_escaped, 0, end)
+            return close if close >= 0 else end
         return token_end(text) if self._close is None else quoted_end(text, self._close)
 
     def _key_end(self, text: str) -> int:
