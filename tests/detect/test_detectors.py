@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from itertools import pairwise
 
 import pytest
@@ -80,6 +82,16 @@ def test_private_keys_are_found_whole_also_with_escaped_line_ends(
     assert [(f.type, text[f.start : f.end]) for f in BOTH.scan(text)] == [
         ("secret.private_key", key)
     ]
+
+
+@pytest.mark.parametrize("width", [64, 70])
+@pytest.mark.parametrize("between", ["\n", "\r\n", " ", '",\n"'])
+def test_every_line_of_a_key_without_its_label_is_found(width: int, between: str) -> None:
+    body = base64.b64encode(hashlib.shake_256(b"key").digest(width * 3)).decode()
+    lines = [body[at : at + width] for at in range(0, width * 4, width)]
+    text = f"-{between}{between.join(lines)}{between}-"
+    found = [text[one.start : one.end] for one in Detectors(["secret"]).scan(text)]
+    assert found == lines
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.detect import Detectors
+from penstock.detect.disguises.encoded import decoded_run
 from penstock.detect.disguises.normalise import readings, unmasked
 from penstock.detect.disguises.reading import Places
 from penstock.detect.view import View
@@ -149,3 +150,7 @@ def test_letters_of_any_script_are_read_behind_percent_signs() -> None:
     (found,) = Detectors(["injection.override"]).scan(text)
     assert order.startswith(unquote(text[found.start : found.end]))
     assert found.start == 2
+
+
+def test_a_run_that_other_characters_stand_in_is_read_without_an_error() -> None:
+    assert decoded_run("QUJDR\u200b" + "QUJD" * 8) is None

@@ -247,12 +247,17 @@ class Scanner:
         found = self._findings(whole, True)
         verdicts = [one for one in found if is_verdict(one)]
         findings = [one for one in found if not is_verdict(one)]
-        if findings and findings[-1].end > len(self._context) and goes_on(whole, findings[-1]):
+        done = findings[-1].end if findings else 0
+        start = self._live.unending(whole)
+        if done > len(self._context) and goes_on(whole, findings[-1]):
             findings[-1] = replace(findings[-1], end=end)
-        elif (start := self._live.unending(whole)) < end:
+        elif len(self._context) < done <= start:
+            end = done  # what stands behind the last that was found has not been held for long
+            self._let_go = False
+        elif start < end:
             findings = [one for one in findings if one.end <= start]
             findings.append(Finding(UNSCANNABLE, start, end, 1.0, UNSCANNABLE))
-        last = findings[-1] if findings and findings[-1].end == end else None
+        last = findings[-1] if self._let_go and findings and findings[-1].end == end else None
         values = self._replaced(findings, whole, end)
         replacements += sorted([*values, *self._replaced(verdicts, whole, end)], key=_start)
         self._scored = self._offset + end - len(self._context)

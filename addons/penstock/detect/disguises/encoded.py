@@ -95,7 +95,10 @@ def _unbase64(body: bytes) -> bytes:
     body = body.replace(b"-", b"+").replace(b"_", b"/")
     if len(body) % 4 == 1:
         body = body[:-1]
-    return base64.b64decode(body + b"=" * (-len(body) % 4))
+    try:
+        return base64.b64decode(body + b"=" * (-len(body) % 4))
+    except ValueError:  # other characters stand in it, and without them it is no base64
+        return b""
 
 
 def _inflated(raw: bytes) -> Iterator[str | None]:

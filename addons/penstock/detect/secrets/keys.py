@@ -55,6 +55,7 @@ CUT_CHARACTERS_MIN = 8192
 # PEM wraps at 64 characters, OpenSSH at 70. A lone line of exactly that length is key
 # material; MIME (76) and hashes in lock files (hex, 44, 88 characters) have other lengths.
 _LINE = r"(?:^|[\s\"'`])([0-9A-Za-z+/]{64}|[0-9A-Za-z+/]{70})(?:$|[\s\"'`\\])"
+_BEHIND_LINE = frozenset("\t\n\f\r \"'`\\")
 _LINE_ENTROPY_BITS = 4.4
 # A text with more such lines than a key has is an attachment, not a key.
 _LINES_MAX = 400
@@ -84,7 +85,7 @@ _tail = Pattern(_PRIVATE_TAIL)
 _jwt = Pattern(_JWT)
 _jwe = Pattern(_JWE)
 _cut_token = Pattern(_CUT_TOKEN)
-_line = Pattern(_LINE)
+_line = Pattern(r"(?:^|[\s\"'`])([0-9A-Za-z+/]{70}|[0-9A-Za-z+/]{64})")
 
 
 def _find_private_keys(view: View) -> Iterator[Finding]:
@@ -172,11 +173,17 @@ def _json_segment(segment: str) -> dict[str, object] | None:
 
 
 def _find_lines(view: View) -> Iterator[Finding]:
-    lines = list(view.spans(_line))
+    text = view.text
+    # What stands behind a line is looked at and not taken: the next begins with it.
+    lines = [
+        (low, high)
+        for _, _, low, high in view.spans(_line)
+        if high == len(text) or text[high] in _BEHIND_LINE
+    ]
     if not lines or len(lines) > _LINES_MAX or _public(view):
         return
-    for _, _, low, high in lines:
-        value = view.text[low:high]
+    for low, high in lines:
+        value = text[low:high]
         lower, upper, digits, _ = classes(value)
         random = word_share(value) <= 0.3 and entropy(value) >= _LINE_ENTROPY_BITS
         if min(lower, upper) >= 8 and digits and random and "abcdefgh" not in value.lower():

@@ -23,6 +23,8 @@ CUT_CHARACTERS_MIN = 256
 _CURL = r"\s(?:-u|--user|--proxy-user)[ =]?[\"']?[^\s:\"'<$]{1,80}:[\"']?([^\s\"']{3,})"
 # The beginning of a value says what it is. In much more of one any short word stands by chance.
 JUDGED_CHARACTERS_MAX = 300
+# Of three hundred letters at random, one in a hundred has three of these in a row.
+FILLER_CHARACTERS_MAX = 40
 # A text that ends in a user name so long: whether a password follows, only its end would show.
 _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]{1,40}\Z")
 _USER_GOES_ON = re.compile(r"[^\s/?#:@\"'`<>]{256,}+(?::[^\s/?#\"'`<>\\]*)?\Z")
@@ -95,7 +97,7 @@ def _in_url(value: str) -> float | None:
         or _STOCK.match(low)
         or low.startswith("placeholder_")
         or "***" in value
-        or "xxx" in low
+        or ("xxx" in low and len(value) <= FILLER_CHARACTERS_MAX)
     ):
         return None
     return 0.9
