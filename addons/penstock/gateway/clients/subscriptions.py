@@ -230,6 +230,9 @@ def is_part(uri: str, of: str) -> bool:
 
 
 def tells(connection: Connection) -> bool:
-    """True when the server says that resources can be subscribed to."""
+    """True when the server may be asked to tell of resources. One of the newer era says so when it
+    acknowledges ``subscriptions/listen``; what it can do need not be known before."""
+    if connection.modern:
+        return True
     able: Any = connection.client.server_capabilities if connection.client is not None else None
     return bool(getattr(getattr(able, "resources", None), "subscribe", None))
