@@ -67,6 +67,17 @@ def test_the_text_says_all_of_it() -> None:
     ]
 
 
+def test_what_was_turned_away_is_no_refused_call() -> None:
+    """The application asked for something that is no AI; it is told apart, with where to."""
+    rules = [{"rule": "other_traffic", "verdict": "deny", "enforced": True}]
+    away = call(outcome="refused", rules=rules, destination={"host": "example.com"})
+    summary = summarise([call(), away, away])
+    assert (summary.calls, summary.refused) == (1, 0)
+    assert summary.as_json()["turned_away"] == {"example.com": 2}
+    said = "2 connections to other hosts turned away by other_traffic: example.com 2"
+    assert render(summary)[-1] == said
+
+
 def test_a_run_without_a_call_says_what_that_may_mean() -> None:
     (line,) = render(summarise([]))
     assert "ignores HTTPS_PROXY" in line

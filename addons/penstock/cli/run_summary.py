@@ -22,6 +22,7 @@ class Summary:
     refused: int = 0
     failed: int = 0
     tunnelled: int = 0
+    turned_away: Counter[str] = field(default_factory=Counter)  # hosts that are no AI
     hosts: Counter[str] = field(default_factory=Counter)
     rules: Counter[str] = field(default_factory=Counter)
     input_tokens: int = 0
@@ -39,6 +40,7 @@ class Summary:
             "refused": self.refused,
             "failed": self.failed,
             "tunnelled": self.tunnelled,
+            "turned_away": dict(self.turned_away),
             "hosts": dict(self.hosts),
             "rules": dict(self.rules),
             "tokens": {"input": self.input_tokens, "output": self.output_tokens},
@@ -61,14 +63,25 @@ def summarise(lines: Iterable[dict[str, Any]]) -> Summary:
             continue
         if line.get("outcome") == "tunnelled":
             summary.tunnelled += 1
-            continue
-        _count(summary, line)
+        elif _is_other(line):
+            summary.turned_away[_host(line)] += 1
+        else:
+            _count(summary, line)
     return summary
+
+
+def _is_other(line: dict[str, Any]) -> bool:
+    """True for what was refused because it is no AI (``other_traffic: deny``)."""
+    return any(rule.get("rule") == "other_traffic" for rule in line.get("rules") or [])
+
+
+def _host(line: dict[str, Any]) -> str:
+    return str((line.get("destination") or {}).get("host"))
 
 
 def _count(summary: Summary, line: dict[str, Any]) -> None:
     summary.calls += 1
-    summary.hosts[str((line.get("destination") or {}).get("host"))] += 1
+    summary.hosts[_host(line)] += 1
     if line.get("outcome") == "refused":
         summary.refused += 1
         for rule in line.get("rules") or []:
@@ -91,7 +104,7 @@ def _count(summary: Summary, line: dict[str, Any]) -> None:
 
 def render(summary: Summary) -> list[str]:
     """The summary in a few lines of text."""
-    if not summary.calls and not summary.tunnelled:
+    if not summary.calls and not summary.tunnelled and not summary.turned_away:
         return [
             "no call went through the proxy; if the command did call a model or tool server, its "
             "client ignores HTTPS_PROXY: see `penstock doctor`"
@@ -119,6 +132,11 @@ def render(summary: Summary) -> list[str]:
         lines.append(f"{summary.found_late.total()} found when it had left: {found}; {where}")
     if summary.tunnelled:
         lines.append(f"{_many(summary.tunnelled, 'connection')} passed through unread")
+    if summary.turned_away:
+        named = summary.turned_away.most_common(HOSTS_SHOWN)
+        listed = ", ".join(f"{host} {count}" for host, count in named)
+        many = _many(summary.turned_away.total(), "connection")
+        lines.append(f"{many} to other hosts turned away by other_traffic: {listed}")
     return lines
 
 
