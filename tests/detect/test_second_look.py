@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
+import sys
+import termios
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -29,6 +32,12 @@ def eventually(condition: Callable[[], Any]) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it did not happen"
         time.sleep(0.005)
+
+
+def unread(process: Any) -> int:
+    """Bytes that wait in the pipe to a process (FIONREAD, ioctl_tty(2))."""
+    answer = fcntl.ioctl(process.stdin.fileno(), termios.FIONREAD, bytes(4))
+    return int.from_bytes(answer, sys.byteorder)
 
 
 class Looking:
@@ -127,6 +136,7 @@ def test_a_process_that_dies_is_counted_and_started_again(
     looking.at("first")
     os.kill(looking.process.pid, signal.SIGSTOP)
     looking.look.look("c", [("second", "user")])
+    eventually(lambda: unread(looking.process) > 0)
     os.kill(looking.process.pid, signal.SIGKILL)
     eventually(lambda: looking.look.waiting == 0)
     looking.at("third", LEAVES, "second")

@@ -158,7 +158,8 @@ async def test_the_kernel_says_who_is_there(
     path.parent.chmod(0o777)
     folder = os.open(path.parent, os.O_PATH)
     program = (
-        "import os, sys; from pathlib import Path; from penstock.proxy import local_socket\n"
+        "import os, sys; from pathlib import Path\n"
+        "from penstock.proxy.control import local_socket\n"
         f"os.setuid({NOBODY})\n"
         f"path = Path('/proc/self/fd/{folder}/{path.name}')\n"
         f"print(local_socket.ask(path, 'POST', '/approvals/{TICKET}/approve', {{}}))"
@@ -205,7 +206,7 @@ def test_a_folder_that_others_can_enter_is_closed(tmp_path: Path) -> None:
 LISTENING = """
 import sys, time
 from pathlib import Path
-from penstock.proxy import local_socket
+from penstock.proxy.control import local_socket
 kept = local_socket.listen(Path(sys.argv[1]))
 print(flush=True)
 time.sleep(600)
