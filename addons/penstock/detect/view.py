@@ -7,6 +7,7 @@ from the nearest of the marks left on the way.
 
 from __future__ import annotations
 
+import time
 from bisect import bisect_left
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -25,6 +26,9 @@ CANDIDATES_MAX = 20_000
 # RE2 lets other threads run while it reads, the methods of bytes do not: a longer text is
 # RE2's, also where they would be faster.
 LOCKED_BYTES_MAX = 256 * 1024
+# A thread that searches often and shortly lets go of the interpreter lock and takes it again before
+# another has woken, as long as it has something to search for. So it sleeps now and then.
+MATCHES_OF_A_TURN, TURN_SECONDS = 16, 0.00002
 # Of a long text so much is encoded, folded or counted at a time: some 0.3 ms.
 PIECE_CHARACTERS = 64 * 1024
 # How far apart places are marked whose string index is kept: counting from there takes 2 us.
@@ -132,7 +136,10 @@ class View:
         ``near``: only what is about as near to that as a word may be to count.
         """
         matches = pattern.finditer(self.data) if near is None else self._matches(pattern, near)
+        long = len(self.data) > LOCKED_BYTES_MAX
         for count, match in enumerate(matches):
+            if long and count % MATCHES_OF_A_TURN == MATCHES_OF_A_TURN - 1:
+                time.sleep(TURN_SECONDS)
             if count >= CANDIDATES_MAX:
                 self.leave(self.index(match.start()))
                 return
