@@ -40,6 +40,22 @@ class QuietServer(uvicorn.Server):
         yield
 
 
+def serving(routes: list[Route], connections_max: int, **more: Any) -> QuietServer:
+    """A server of ``routes`` that logs nothing and says nothing of itself."""
+    return QuietServer(
+        uvicorn.Config(
+            Starlette(routes=routes),
+            log_level="critical",
+            access_log=False,
+            lifespan="off",
+            server_header=False,
+            limit_concurrency=connections_max,
+            timeout_graceful_shutdown=1,
+            **more,
+        )
+    )
+
+
 class Admin:
     """The admin server. ``ready`` and ``status`` are asked at each request."""
 
@@ -77,17 +93,7 @@ class Admin:
             Route("/status", self.show_status),
             Route("/.well-known/jwks.json", self.show_keys),
         ]
-        self.server = QuietServer(
-            uvicorn.Config(
-                Starlette(routes=routes),
-                log_level="critical",
-                access_log=False,
-                lifespan="off",
-                server_header=False,
-                limit_concurrency=CONNECTIONS_MAX,
-                timeout_graceful_shutdown=1,
-            )
-        )
+        self.server = serving(routes, CONNECTIONS_MAX)
         self.task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:

@@ -18,8 +18,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import uvicorn
-from starlette.applications import Starlette
 from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -29,7 +27,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from penstock.caller.peer import peer_uid, user_name
 from penstock.mcp.approvals import Approval, Approvals, Person, Standing
 from penstock.proxy.control import local_socket
-from penstock.proxy.control.admin import QuietServer
+from penstock.proxy.control.admin import serving
 
 logger = logging.getLogger(__name__)
 
@@ -72,19 +70,7 @@ class ApprovalSocket:
             Route("/approvals/{ticket}/look", self.look, methods=["POST"]),
             Route("/approvals/{ticket}/{answer}", self.answer, methods=["POST"]),
         ]
-        self.server = QuietServer(
-            uvicorn.Config(
-                Starlette(routes=routes),
-                http=Peer,
-                ws="none",
-                log_level="critical",
-                access_log=False,
-                lifespan="off",
-                server_header=False,
-                limit_concurrency=CONNECTIONS_MAX,
-                timeout_graceful_shutdown=1,
-            )
-        )
+        self.server = serving(routes, CONNECTIONS_MAX, http=Peer, ws="none")
         self.task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
